@@ -1,0 +1,285 @@
+"""The one door to numba's decorators: every flag with its reason, the cache, code called by address, the live state.
+
+Three ways to compile a function:
+
+- `inner(f)`: a helper, compiled into whatever calls it.
+- `kernel(f)`: a public function, callable from Python and from other people's `@njit` code.
+- `code(f)`, `code_per_dtype(make)`: called by address. numba links every callee into every caller and optimises it
+  again there; code called by address is compiled once, cached, and costs its callers a load and a call (1 ns).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import importlib
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import config
+from numba.core.caching import FunctionCache, NullCache
+from numba.core.ccallback import CFunc
+from numba.extending import intrinsic
+
+I64 = ir.IntType(64)
+
+OPTIONS = {
+    "error_model": "numpy",  # otherwise a branch to ZeroDivisionError at each division keeps loops scalar
+    "nogil": True,  # other Python threads run while we compute
+    # no fastmath: isnan would break, and bits would depend on the shape of the code
+}
+
+
+def inner(f: Callable) -> Callable:
+    """A helper: compiled into the functions that call it, never cached by itself."""
+    return njit(**OPTIONS)(f)
+
+
+def kernel(f: Callable) -> Callable:
+    """A public function: callable from Python and from `@njit`, cached on disk for every set of argument types."""
+    dispatcher = njit(**OPTIONS)(f)
+    dispatcher._cache = package_cache(f)
+    return dispatcher
+
+
+# ---------------------------------------------------------------------------------------------------------- the cache
+
+
+@functools.cache
+def source_hash() -> str:
+    """A hash of all of fastbp's sources: numba itself looks at the one file that a function stands in."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+class PackageCache(FunctionCache):
+    """numba's file cache, keyed also by fastbp's sources, the options and `key`; broken files count as missing."""
+
+    def __init__(self, f: Callable, key: tuple = ()):
+        super().__init__(f)
+        self._key = key
+
+    def _index_key(self, sig, codegen):
+        # `key` names what a factory closed over, in place of numba's pickle of the closure, which differs every run
+        return (
+            sig, codegen.magic_tuple(), source_hash(), self._key, tuple(OPTIONS.items()),
+            bool(config.BOUNDSCHECK), np.__version__,
+        )  # fmt: skip
+
+    def load_overload(self, sig, target_context):
+        try:
+            return super().load_overload(sig, target_context)
+        except StaleCaller:
+            raise
+        except Exception as error:  # a truncated or foreign file may fail in any way while it is unpickled
+            self._warn("read", error)
+            self._drop_index()
+            return None
+
+    def save_overload(self, sig, data):
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            self._warn("write", error)
+
+    def _drop_index(self):
+        try:
+            self.flush()
+        except OSError as error:
+            self._warn("write", error)
+
+    def _warn(self, verb, error):
+        warnings.warn(f"fastbp cannot {verb} its compiler cache in {self.cache_path}: {error!r}; compiling instead", stacklevel=2)
+
+
+@functools.cache
+def _warn_no_cache(reason: str) -> None:
+    warnings.warn(
+        f"fastbp compiles anew in every process: no folder for its compiler cache is writable ({reason}). "
+        "Set NUMBA_CACHE_DIR to one that is.",
+        stacklevel=4,
+    )
+
+
+def package_cache(f: Callable, key: tuple = ()):
+    """The cache of one function, or none (and one warning) where no cache folder is writable."""
+    try:
+        return PackageCache(f, key)
+    except RuntimeError:  # numba: "no locator available"
+        _warn_no_cache("NUMBA_CACHE_DIR=" + os.environ.get("NUMBA_CACHE_DIR", "") or "default folders")
+        return NullCache()
+
+
+# -------------------------------------------------------------------------------------------- code called by address
+
+
+class StaleCaller(RuntimeError):
+    """A function that a user cached holds the calling convention of another version of fastbp."""
+
+
+@functools.cache
+def _say_compiling() -> None:
+    print("fastbp: compiling kernels for this CPU, once", file=sys.stderr, flush=True)
+
+
+class Code:
+    """A function of int64 arguments and result, compiled when first needed, that machine code calls by address.
+
+    The address lies in a cell of memory with a symbol of its own. Any function that mentions the code makes sure, when
+    it is compiled and again when it is loaded from a cache, that the cell is filled.
+    """
+
+    def __init__(self, f: Callable, place: tuple, *, cached: bool = True, needs_threads: bool = False):
+        self.function, self.place, self.cached, self.needs_threads = f, place, cached, needs_threads
+        self.symbol = ".".join(("fastbp", source_hash(), *map(str, place)))
+        self.compiled: CFunc | None = None
+        self._cell = ctypes.c_int64(0)
+        self._lock = threading.Lock()
+        llvm.add_symbol(self.symbol, ctypes.addressof(self._cell))
+
+    def resolve(self) -> int:
+        """The address; compiles, or loads from the cache, at the first call."""
+        if self._cell.value == 0:
+            with numba.core.compiler_lock.global_compiler_lock:
+                if self._cell.value == 0:
+                    self._compile()
+        return self._cell.value
+
+    def _compile(self):
+        if self.needs_threads:
+            start_threads()
+        arity = self.function.__code__.co_argcount
+        options = {**OPTIONS, "nopython": True}
+        compiled = CFunc(self.function, ((types.int64,) * arity, types.int64), {}, options)
+        if self.cached:
+            compiled._cache = package_cache(self.function, self.place)
+        compiled._compiler.compile = _announced(compiled._compiler.compile)
+        compiled.compile()
+        self.compiled = compiled
+        self._cell.value = compiled.address
+
+    def emit_address(self, context, builder):
+        """The address as an LLVM value, in a function that is being compiled."""
+        self.resolve()
+        context.active_code_library._reload_init.add(functools.partial(_resolve_again, self.place, source_hash()))
+        module = builder.module
+        cell = module.globals.get(self.symbol) or ir.GlobalVariable(module, I64, self.symbol)
+        cell.linkage = "external"
+        return builder.load(cell)
+
+
+def _announced(compile_):
+    """`compile_`, announced on stderr the first time in a process: it may take seconds."""
+
+    def announced(*args):
+        _say_compiling()
+        return compile_(*args)
+
+    return announced
+
+
+def _resolve_again(place: tuple, sources: str) -> None:
+    """Runs when a cached function that calls code by address is loaded."""
+    if sources != source_hash():
+        raise StaleCaller(
+            "a function cached with numba (cache=True) was compiled against another version of fastbp; "
+            "delete its cache files (NUMBA_CACHE_DIR, or __pycache__ beside its source) to compile it again"
+        )
+    module, name, *dtype = place
+    found = getattr(importlib.import_module(module), name)
+    found.of(*dtype).resolve()
+
+
+def code(f: Callable | None = None, *, needs_threads: bool = False) -> Any:
+    """Make `f` callable by address. In compiled code `f()` is that address, an int64; in Python it is `f.of().resolve()`."""
+    if f is None:
+        return functools.partial(code, needs_threads=needs_threads)
+    found = Code(f, (f.__module__, f.__name__), needs_threads=needs_threads)
+
+    @intrinsic
+    def address(typingctx):
+        return types.int64(), lambda context, builder, signature, args: found.emit_address(context, builder)
+
+    address.of = lambda: found
+    return address
+
+
+def code_per_dtype(make: Callable[[Any], Callable]) -> Any:
+    """One function a dtype from `make(real)`, `real` being numba's float32 or float64.
+
+    In compiled code `make(x)`, with x an array or numba's float32 or float64, is the address of the one for its dtype.
+    An array of any other dtype gets the float64 one: it checks what it is given.
+    """
+    place = (make.__module__, make.__name__)
+
+    @functools.cache
+    def of(dtype: str) -> Code:
+        return Code(make(getattr(types, dtype)), (*place, dtype))
+
+    @intrinsic
+    def address(typingctx, x):
+        real = getattr(x, "dtype", x)
+        dtype = "float32" if real == types.float32 else "float64"
+        return types.int64(x), lambda context, builder, signature, args: of(dtype).emit_address(context, builder)
+
+    address.of = of
+    return address
+
+
+# ------------------------------------------------------------------------------------------------------ the live state
+
+SERIAL_PROCESS, ONLY_MAIN_THREAD, MAIN_THREAD, GET_NUM_THREADS, THREAD_IDENT = range(5)
+_state = (ctypes.c_int64 * 8)()
+_STATE_SYMBOL = "fastbp.state"
+llvm.add_symbol(_STATE_SYMBOL, ctypes.addressof(_state))
+_state[MAIN_THREAD] = threading.main_thread().ident or 0
+_state[THREAD_IDENT] = ctypes.cast(ctypes.pythonapi.PyThread_get_thread_ident, ctypes.c_void_p).value or 0
+
+
+@intrinsic
+def state(typingctx, index):
+    """One cell of the live state: what may change after compilation, since numba freezes Python's globals into code."""
+
+    def codegen(context, builder, signature, args):
+        module = builder.module
+        cells = module.globals.get(_STATE_SYMBOL) or ir.GlobalVariable(module, ir.ArrayType(I64, len(_state)), _STATE_SYMBOL)
+        cells.linkage = "external"
+        return builder.load(builder.gep(cells, [I64(0), args[0]]))
+
+    return types.int64(types.int64), codegen
+
+
+@functools.cache
+def start_threads() -> str:
+    """Start numba's threading layer, unless it runs, and note what it can bear; returns its name."""
+    from numba.np.ufunc import parallel
+
+    parallel._launch_threads()
+    layer = numba.threading_layer()
+    _state[ONLY_MAIN_THREAD] = layer == "workqueue"  # it aborts the process when two threads enter it
+    _state[GET_NUM_THREADS] = llvm.address_of_symbol("get_num_threads")
+    return layer
+
+
+def _after_fork_in_child() -> None:
+    # GNU OpenMP kills a forked child that enters a parallel region, and hangs a grandchild
+    _state[SERIAL_PROCESS] = _state[SERIAL_PROCESS] or start_threads.cache_info().currsize
+    _state[MAIN_THREAD] = threading.get_ident()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,122 @@
+"""Small typed intrinsics: addresses, loads and stores, blocks of arguments, calls by address, prefetch.
+
+An address is an int64, in bytes. A block of arguments is a NamedTuple whose fields are annotated `int` (int64) or
+`float` (float64), laid out eight bytes a field.
+"""
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+
+I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+FIELD_TYPES = {int: types.int64, float: types.float64, "int": types.int64, "float": types.float64}
+
+
+def target_features() -> frozenset[str]:
+    """The features of the CPU that numba compiles for, which NUMBA_CPU_NAME and NUMBA_CPU_FEATURES can change."""
+    listed = cpu_target.target_context.codegen()._tm_features.split(",")
+    return frozenset(f[1:] for f in listed if f.startswith("+"))
+
+
+def pointer(builder, address, element):
+    """An int64 address as an LLVM pointer to `element`."""
+    return builder.inttoptr(address, element.as_pointer())
+
+
+@intrinsic
+def address_of(typingctx, array):
+    """The address of an array's first element. Mention the array after the last use: the address keeps nothing alive."""
+
+    def codegen(context, builder, signature, args):
+        return builder.ptrtoint(context.make_array(signature.args[0])(context, builder, args[0]).data, I64)
+
+    return types.int64(array), codegen
+
+
+@intrinsic
+def read(typingctx, address, kind):
+    """The value of numba type `kind` (types.int64, types.float32, ...) at `address`."""
+    result = kind.dtype
+
+    def codegen(context, builder, signature, args):
+        return builder.load(pointer(builder, args[0], context.get_value_type(result)), align=1)
+
+    return result(types.int64, kind), codegen
+
+
+@intrinsic
+def write(typingctx, address, value):
+    """Store `value` at `address`."""
+
+    def codegen(context, builder, signature, args):
+        builder.store(args[1], pointer(builder, args[0], args[1].type), align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, value), codegen
+
+
+@intrinsic
+def fetch(typingctx, block, address):
+    """The block of arguments of class `block` that lies at `address`."""
+    cls = block.instance_class
+    fields = [FIELD_TYPES[kind] for kind in cls.__annotations__.values()]
+    result = types.NamedTuple(fields, cls)
+
+    def codegen(context, builder, signature, args):
+        base = pointer(builder, args[1], I64)
+        cells = [builder.gep(base, [I64(i)]) for i in range(len(fields))]
+        kinds = [context.get_value_type(field) for field in fields]
+        values = [builder.load(builder.bitcast(c, k.as_pointer())) for c, k in zip(cells, kinds, strict=True)]
+        return context.make_tuple(builder, result, values)
+
+    return result(block, types.int64), codegen
+
+
+@intrinsic
+def on_stack(typingctx, block):
+    """The address of a copy of a block of arguments; it lives as long as the calling function runs."""
+    fields = [FIELD_TYPES[kind] for kind in block.instance_class.__annotations__.values()]
+
+    def codegen(context, builder, signature, args):
+        room = cgutils.alloca_once(builder, ir.ArrayType(I64, len(fields)))
+        values = cgutils.unpack_tuple(builder, args[0], len(fields))
+        for i, (value, given, field) in enumerate(zip(values, block.types, fields, strict=True)):
+            cell = builder.gep(room, [I64(0), I64(i)])
+            cast = context.cast(builder, value, given, field)
+            builder.store(cast, builder.bitcast(cell, cast.type.as_pointer()))
+        return builder.ptrtoint(room, I64)
+
+    return types.int64(block), codegen
+
+
+@intrinsic
+def call(typingctx, address, arguments):
+    """Call the code at `address` with a tuple of int64, by the C calling convention; returns its int64."""
+    wanted = types.UniTuple(types.int64, len(arguments))
+
+    def codegen(context, builder, signature, args):
+        values = cgutils.unpack_tuple(builder, args[1], len(arguments))
+        kind = ir.FunctionType(I64, [I64] * len(values))
+        return builder.call(pointer(builder, args[0], kind), values)
+
+    return types.int64(types.int64, wanted), codegen
+
+
+@intrinsic
+def prefetch(typingctx, address):
+    """Fetch the cache line at `address` into L2, for reading."""
+
+    def codegen(context, builder, signature, args):
+        emit_prefetch(builder, pointer(builder, args[0], I8))
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+def emit_prefetch(builder, place, locality=2):
+    """LLVM's prefetch for reading, into L1 (locality 3) or L2 (2)."""
+    kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [builder.bitcast(place, I8.as_pointer()), I32(0), I32(locality), I32(1)])
