@@ -46,6 +46,11 @@ def inner(f: Callable) -> Callable:
     return njit(**OPTIONS)(f)
 
 
+def inlined(f: Callable) -> Callable:
+    """A helper inlined before compilation: for what holds much machine code, lest that is optimised once more."""
+    return njit(inline="always", **OPTIONS)(f)
+
+
 def kernel(f: Callable) -> Callable:
     """A public function: callable from Python and from `@njit`, cached on disk for every set of argument types."""
     dispatcher = njit(**OPTIONS)(f)
