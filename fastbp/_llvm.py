@@ -4,6 +4,8 @@ An address is an int64, in bytes. A block of arguments is a NamedTuple whose fie
 `float` (float64), laid out eight bytes a field.
 """
 
+import platform
+
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -18,6 +20,11 @@ def target_features() -> frozenset[str]:
     """The features of the CPU that numba compiles for, which NUMBA_CPU_NAME and NUMBA_CPU_FEATURES can change."""
     listed = cpu_target.target_context.codegen()._tm_features.split(",")
     return frozenset(f[1:] for f in listed if f.startswith("+"))
+
+
+def has_fma() -> bool:
+    """Whether the target multiplies and adds in one instruction; elsewhere llvm.fma is a library call per lane."""
+    return platform.machine().lower() in ("arm64", "aarch64") or "fma" in target_features()
 
 
 def pointer(builder, address, element):
