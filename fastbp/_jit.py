@@ -20,6 +20,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -51,11 +52,30 @@ def inlined(f: Callable) -> Callable:
     return njit(inline="always", **OPTIONS)(f)
 
 
-def kernel(f: Callable) -> Callable:
-    """A public function: callable from Python and from `@njit`, cached on disk for every set of argument types."""
-    dispatcher = njit(**OPTIONS)(f)
-    dispatcher._cache = package_cache(f)
+def kernel(f: Callable) -> Any:
+    """A public function: callable from Python and from `@njit`, cached on disk for every set of argument types.
+
+    Its attribute `serial` is the same function compiled once more with `no_region` in place of its module's global
+    `region`: it never enters a parallel region, nor links one.
+    """
+    alone = FunctionType(f.__code__, {**f.__globals__, "region": no_region}, f.__name__, f.__defaults__)
+    functools.update_wrapper(alone, f)
+    del alone.__wrapped__
+    dispatcher = _cached_dispatcher(f, ())
+    dispatcher.serial = _cached_dispatcher(alone, ("serial",))
     return dispatcher
+
+
+def _cached_dispatcher(f: Callable, key: tuple) -> Any:
+    dispatcher = njit(**OPTIONS)(f)
+    dispatcher._cache = package_cache(f, key)
+    return dispatcher
+
+
+@intrinsic
+def no_region(typingctx):
+    """The address 0: what `kernel` puts in place of the parallel region."""
+    return types.int64(), lambda context, builder, signature, args: I64(0)
 
 
 # ---------------------------------------------------------------------------------------------------------- the cache
@@ -141,6 +161,17 @@ def _say_compiling() -> None:
     print("fastbp: compiling kernels for this CPU, once", file=sys.stderr, flush=True)
 
 
+class _CodeFunction(CFunc):
+    """numba's CFunc, which forgets what its library wants done when it is loaded from the cache."""
+
+    def _compile_uncached(self):
+        _say_compiling()
+        result = super()._compile_uncached()
+        result.library._ensure_finalized()
+        result.reload_init.extend(result.library._reload_init)
+        return result
+
+
 class Code:
     """A function of int64 arguments and result, compiled when first needed, that machine code calls by address.
 
@@ -169,10 +200,9 @@ class Code:
             start_threads()
         arity = self.function.__code__.co_argcount
         options = {**OPTIONS, "nopython": True}
-        compiled = CFunc(self.function, ((types.int64,) * arity, types.int64), {}, options)
+        compiled = _CodeFunction(self.function, ((types.int64,) * arity, types.int64), {}, options)
         if self.cached:
             compiled._cache = package_cache(self.function, self.place)
-        compiled._compiler.compile = _announced(compiled._compiler.compile)
         compiled.compile()
         self.compiled = compiled
         self._cell.value = compiled.address
@@ -185,16 +215,6 @@ class Code:
         cell = module.globals.get(self.symbol) or ir.GlobalVariable(module, I64, self.symbol)
         cell.linkage = "external"
         return builder.load(cell)
-
-
-def _announced(compile_):
-    """`compile_`, announced on stderr the first time in a process: it may take seconds."""
-
-    def announced(*args):
-        _say_compiling()
-        return compile_(*args)
-
-    return announced
 
 
 def _resolve_again(place: tuple, sources: str) -> None:
@@ -223,17 +243,18 @@ def code(f: Callable | None = None, *, needs_threads: bool = False) -> Any:
     return address
 
 
-def code_per_dtype(make: Callable[[Any], Callable]) -> Any:
+def code_per_dtype(make: Callable[..., Callable]) -> Any:
     """One function a dtype from `make(real)`, `real` being numba's float32 or float64.
 
     In compiled code `make(x)`, with x an array or numba's float32 or float64, is the address of the one for its dtype.
-    An array of any other dtype gets the float64 one: it checks what it is given.
+    An array of any other dtype gets the float64 one: it checks what it is given. In Python, `make.of("float32", *keys)`
+    is the Code of `make(types.float32, *keys)`, for strings that choose a variant.
     """
     place = (make.__module__, make.__name__)
 
     @functools.cache
-    def of(dtype: str) -> Code:
-        return Code(make(getattr(types, dtype)), (*place, dtype))
+    def of(dtype: str, *keys: str) -> Code:
+        return Code(make(getattr(types, dtype), *keys), (*place, dtype, *keys))
 
     @intrinsic
     def address(typingctx, x):

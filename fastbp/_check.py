@@ -1,0 +1,258 @@
+"""Arguments of the raw kernels: how compiled code describes them, the checks, and all the wording.
+
+A public kernel describes its arguments (`describe`), calls code that checks them before anything is written, and
+raises what that code reports in a Fault: the checks are compiled once, not into every caller.
+"""
+
+from typing import NamedTuple
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastbp._jit import inner
+from fastbp._llvm import I64, fetch, write
+
+# ------------------------------------------------------------------------------------------------ describing arguments
+
+NOTHING, NOT_AN_ARRAY, OTHER_DTYPE, FLOAT32, FLOAT64 = range(5)
+INTEGER = 16  # + 2 * log2(bytes) + (1 if unsigned)
+
+
+class Array(NamedTuple):
+    """What compiled code knows of an argument. Strides in bytes; a vector has one column; None is `NOTHING`."""
+
+    address: int
+    kind: int
+    ndim: int
+    rows: int
+    columns: int
+    row_stride: int
+    column_stride: int
+    writable: int
+
+
+def kind_of(x) -> int:
+    """The kind of a numba type."""
+    if isinstance(x, types.NoneType | types.Omitted):
+        return NOTHING
+    if not isinstance(x, types.Array):
+        return NOT_AN_ARRAY
+    if isinstance(x.dtype, types.Integer | types.Boolean):
+        signed = getattr(x.dtype, "signed", False)
+        return INTEGER + 2 * (getattr(x.dtype, "bitwidth", 8).bit_length() - 4) + int(not signed)
+    return {types.float32: FLOAT32, types.float64: FLOAT64}.get(x.dtype, OTHER_DTYPE)
+
+
+@intrinsic
+def describe(typingctx, x):
+    """The address of an Array, on the stack, that describes x: an array of one or two dimensions, None, or anything."""
+    kind = kind_of(x)
+
+    def codegen(context, builder, signature, args):
+        fields = [I64(0), I64(kind), *[I64(0)] * 6]
+        if kind not in (NOTHING, NOT_AN_ARRAY):
+            fields = array_fields(context, builder, x, args[0], kind)
+        room = cgutils.alloca_once(builder, ir.ArrayType(I64, len(fields)))
+        for i, field in enumerate(fields):
+            builder.store(field, builder.gep(room, [I64(0), I64(i)]))
+        return builder.ptrtoint(room, I64)
+
+    return types.int64(x), codegen
+
+
+def array_fields(context, builder, array_type, value, kind):
+    array = context.make_array(array_type)(context, builder, value)
+    shape = cgutils.unpack_tuple(builder, array.shape) if array_type.ndim else []
+    strides = cgutils.unpack_tuple(builder, array.strides) if array_type.ndim else []
+    shape, strides = [*shape, I64(1), I64(1)], [*strides, I64(0), I64(0)]
+    numbers = [I64(kind), I64(array_type.ndim), shape[0], shape[1], strides[0], strides[1], I64(int(array_type.mutable))]
+    return [builder.ptrtoint(array.data, I64), *numbers]
+
+
+@intrinsic
+def extent(typingctx, x, axis):
+    """The length of x along axis 0 or 1; 0 where x has no such axis, for the checks to refuse."""
+
+    def codegen(context, builder, signature, args):
+        if not isinstance(x, types.Array):
+            return I64(0)
+        array = context.make_array(x)(context, builder, args[0])
+        shape = [*(cgutils.unpack_tuple(builder, array.shape) if x.ndim else []), I64(0), I64(0)]
+        return builder.select(builder.icmp_signed("==", args[1], I64(0)), shape[0], shape[1])
+
+    return types.int64(x, types.int64), codegen
+
+
+@intrinsic
+def integer(typingctx, x):
+    """x as an int64, or the least int64 where x is no integer, for the checks to refuse."""
+
+    def codegen(context, builder, signature, args):
+        if not isinstance(x, types.Integer | types.Boolean):
+            return I64(-(2**63))
+        return context.cast(builder, args[0], x, types.int64)
+
+    return types.int64(x), codegen
+
+
+# ------------------------------------------------------------------------------------------------------------- faults
+
+FAULTS = NO_FAULT, NOT_ARRAY, WRONG_NDIM, WRONG_DTYPE, READ_ONLY, WRONG_LENGTH, SHARES_MEMORY, UNKNOWN_CODE = range(8)
+NAMES = (
+    "delta", "a", "w", "b", "z", "out", "stored", "activation", "y", "sample_weight", "parameters", "gradients",
+    "velocity", "m", "v", "x",
+)  # fmt: skip
+DELTA, A, W, B, Z, OUT, STORED, ACTIVATION, Y, SAMPLE_WEIGHT, PARAMETERS, GRADIENTS, VELOCITY, M, V, X = range(len(NAMES))
+
+
+class Fault(NamedTuple):
+    """Why a call is refused: a fault of argument `name`; the rest depends on the fault."""
+
+    fault: int
+    name: int
+    axis: int
+    got: int
+    other: int
+    expected: int
+
+
+class ArgumentFault:
+    """The sentence of a Fault, written when somebody reads it: formatting in compiled code costs its callers seconds."""
+
+    def __str__(self):
+        fault, name, axis, got, other, expected = self.args
+        return f"{NAMES[name]}: " + WORDING[fault](axis, got, NAMES[other] if 0 <= other < len(NAMES) else "", expected)
+
+
+class ShapeError(ArgumentFault, ValueError):
+    """A raw kernel was given arrays whose shapes, values or places in memory do not go together."""
+
+
+class DtypeError(ArgumentFault, TypeError):
+    """A raw kernel was given something else than an array of the dtype it expects."""
+
+
+def _dtype_name(kind):
+    if kind >= INTEGER:
+        return ("uint" if kind % 2 else "int") + str(8 << ((kind - INTEGER) // 2))
+    return {FLOAT32: "float32", FLOAT64: "float64"}.get(kind, "another dtype")
+
+
+WORDING = {
+    NOT_ARRAY: lambda axis, got, other, expected: "got no NumPy array, expected one of float32 or float64",
+    WRONG_NDIM: lambda axis, got, other, expected: f"got {got} dimensions, expected {expected}",
+    WRONG_DTYPE: lambda axis, got, other, expected: (
+        f"got dtype {_dtype_name(got)}, expected "
+        + (f"{_dtype_name(expected)}, that of {other}" if expected else "float32 or float64")
+    ),
+    READ_ONLY: lambda axis, got, other, expected: "got a read-only array, expected one that can be written",
+    WRONG_LENGTH: lambda axis, got, other, expected: (
+        f"got {got} {('rows', 'columns')[axis]}, expected {expected}, as in {other}"
+    ),
+    SHARES_MEMORY: lambda axis, got, other, expected: f"shares memory with {other}, expected memory of its own",
+    UNKNOWN_CODE: lambda axis, got, other, expected: f"got {got}, expected one of fb.Activation, 0 to {expected}",
+}
+_DTYPE_FAULTS = (NOT_ARRAY, WRONG_DTYPE)
+
+
+CLEAR = Fault(0, 0, 0, 0, 0, 0)
+
+
+@inner
+def raise_fault(address):
+    """Raise what the checks wrote at `address`, if anything."""
+    f = fetch(Fault, address)
+    if f.fault == NOT_ARRAY or f.fault == WRONG_DTYPE:
+        raise DtypeError(f.fault, f.name, f.axis, f.got, f.other, f.expected)
+    if f.fault != NO_FAULT:
+        raise ShapeError(f.fault, f.name, f.axis, f.got, f.other, f.expected)
+
+
+@inner
+def refuse(address, fault, name, axis, got, other, expected):
+    """Write a Fault, unless an earlier one stands there; always False."""
+    if fetch(Fault, address).fault == NO_FAULT:
+        for i, field in enumerate((fault, name, axis, got, other, expected)):
+            write(address + 8 * i, field)
+    return False
+
+
+# ------------------------------------------------------------------------------------------------------------- checks
+# Each returns whether all is well, and otherwise has written the fault.
+
+
+@inner
+def check_floats(fault, name, x, ndim, like, kind):
+    """x is a float array of `ndim` dimensions and of dtype `kind`, the dtype of the argument `like`."""
+    if x.kind == NOTHING or x.kind == NOT_AN_ARRAY:
+        return refuse(fault, NOT_ARRAY, name, 0, 0, 0, 0)
+    if x.kind != FLOAT32 and x.kind != FLOAT64:
+        return refuse(fault, WRONG_DTYPE, name, 0, x.kind, 0, 0)
+    if x.kind != kind:
+        return refuse(fault, WRONG_DTYPE, name, 0, x.kind, like, kind)
+    if x.ndim != ndim:
+        return refuse(fault, WRONG_NDIM, name, 0, x.ndim, 0, ndim)
+    return True
+
+
+@inner
+def check_length(fault, name, axis, got, other, expected):
+    if got != expected:
+        return refuse(fault, WRONG_LENGTH, name, axis, got, other, expected)
+    return True
+
+
+@inner
+def check_shape(fault, name, x, rows, rows_of, columns, columns_of):
+    """x has as many rows as `rows_of`, as many columns as `columns_of`."""
+    rows_fit = check_length(fault, name, 0, x.rows, rows_of, rows)
+    return rows_fit and check_length(fault, name, 1, x.columns, columns_of, columns)
+
+
+@inner
+def check_output(fault, name, x):
+    if x.writable == 0:
+        return refuse(fault, READ_ONLY, name, 0, 0, 0, 0)
+    return True
+
+
+@inner
+def span(x, size):
+    """The first address of an array and the one past its last."""
+    rows, columns = (x.rows - 1) * x.row_stride, (x.columns - 1) * x.column_stride
+    return x.address + min(rows, 0) + min(columns, 0), x.address + max(rows, 0) + max(columns, 0) + size
+
+
+@inner
+def lies_between(x, y, size):
+    """Whether x lies in the gaps that the rows (or columns) of y leave: both step through memory in equal strides,
+    and their lines do not meet. Two column slices of one buffer are the usual case."""
+    by_rows = abs(y.row_stride) >= abs(y.column_stride)
+    step = abs(y.row_stride if by_rows else y.column_stride)
+    if step == 0 or step != abs(x.row_stride if by_rows else x.column_stride):
+        return False
+    x_line = abs(x.column_stride) * (x.columns - 1) if by_rows else abs(x.row_stride) * (x.rows - 1)
+    y_line = abs(y.column_stride) * (y.columns - 1) if by_rows else abs(y.row_stride) * (y.rows - 1)
+    offset = (span(x, size)[0] - span(y, size)[0]) % step
+    return offset >= y_line + size and offset + x_line + size <= step
+
+
+@inner
+def check_apart(fault, name, x, other, y, size):
+    """x (an output) shares no memory with y."""
+    if y.kind == NOTHING or x.rows * x.columns == 0 or y.rows * y.columns == 0:
+        return True
+    x_first, x_end = span(x, size)
+    y_first, y_end = span(y, size)
+    if x_end <= y_first or y_end <= x_first or lies_between(x, y, size):
+        return True
+    return refuse(fault, SHARES_MEMORY, name, 0, 0, other, 0)
+
+
+@inner
+def check_apart_or_same(fault, name, x, other, y, size):
+    """x (an output) is y itself, element for element, or shares no memory with it."""
+    same = x.address == y.address and x.row_stride == y.row_stride and x.column_stride == y.column_stride
+    return same or check_apart(fault, name, x, other, y, size)

@@ -1,0 +1,105 @@
+"""A product of matrices with any strides: brings the operands into the form that `driver.product` takes, and runs it."""
+
+import numpy as np
+
+from fastbp._jit import code_per_dtype, inner
+from fastbp._llvm import address_of, call, fetch, on_stack, read, write
+from fastbp.gemm.driver import Product, product, work_bytes
+from fastbp.gemm.isa import blocks_for
+from fastbp.gemm.region import run, threads_now
+
+SERIAL_BELOW = 1.0e6  # floating-point operations: below, waking a second thread costs more than it saves
+
+
+@inner
+def parts_for(flops, region):
+    """How many parts to split work of so many floating-point operations into."""
+    if region == 0 or flops < SERIAL_BELOW:
+        return 1
+    return max(1, min(threads_now(region), int(flops / (0.5 * SERIAL_BELOW))))
+
+
+def strided_copy(real):
+    """copy(target, trs, tcs, source, srs, scs, rows, columns): element by element, any strides in bytes."""
+
+    @inner
+    def copy(target, trs, tcs, source, srs, scs, rows, columns):
+        for i in range(rows):
+            for j in range(columns):
+                write(target + i * trs + j * tcs, read(source + i * srs + j * scs, real))
+
+    return copy
+
+
+FIELD = {name: 8 * i for i, name in enumerate(Product._fields)}
+AT_B, AT_BRS, AT_BCS, AT_C, AT_CRS, AT_WORK = (FIELD[name] for name in ("b", "brs", "bcs", "c", "crs", "work"))
+
+
+@code_per_dtype
+def multiply(real):
+    """multiply(args, ccs, region): the Product at `args`, B with any strides, C's elements `ccs` bytes apart in a row.
+
+    Allocates what it packs into, if anything, and notes it in the Product.
+    """
+    size = blocks_for(real).size
+    copy = strided_copy(real)
+
+    @inner
+    def run_product(args, region):
+        p = fetch(Product, args)
+        parts = parts_for(2.0 * p.m * p.n * p.k, region)
+        needed = call(work_bytes(real), (args, parts))
+        if needed == 0:
+            run(region, product(real), args, parts)
+        else:
+            work = np.empty(needed + 64, np.uint8)
+            write(args + AT_WORK, (address_of(work) + 63) // 64 * 64)
+            run(region, product(real), args, parts)
+            work[0] = 0  # its address does not keep it alive: mention it after the last use
+
+    @inner
+    def through_contiguous_c(args, ccs, region):
+        p = fetch(Product, args)
+        c = np.empty((p.m, p.n), real)
+        if p.accumulate != 0:
+            copy(address_of(c), size * p.n, size, p.c, p.crs, ccs, p.m, p.n)
+        write(args + AT_C, address_of(c))
+        write(args + AT_CRS, size * p.n)
+        run_product(args, region)
+        copy(p.c, p.crs, ccs, address_of(c), size * p.n, size, p.m, p.n)
+        c[0, 0] = 0  # keeps it alive
+
+    @inner
+    def with_any_c(args, ccs, region):
+        p = fetch(Product, args)
+        if p.m == 0 or p.n == 0:
+            return
+        if ccs == size or p.n == 1:
+            run_product(args, region)
+        else:
+            through_contiguous_c(args, ccs, region)
+
+    @inner
+    def through_contiguous_b(args, ccs, region):
+        p = fetch(Product, args)
+        b = np.empty((p.k, p.n), real)
+        copy(address_of(b), size * p.n, size, p.b, p.brs, p.bcs, p.k, p.n)
+        write(args + AT_B, address_of(b))
+        write(args + AT_BRS, size * p.n)
+        write(args + AT_BCS, size)
+        with_any_c(args, ccs, region)
+        b[0, 0] = 0  # keeps it alive
+
+    def multiply(args, ccs, region):
+        p = fetch(Product, args)
+        if p.n <= 1:  # a stride along an axis of length 1 is never used, and may be any number
+            write(args + AT_BCS, size)
+        elif p.k <= 1:
+            write(args + AT_BRS, size)
+        if p.bcs == size or p.brs == size or p.n <= 1 or p.k <= 1:
+            with_any_c(args, ccs, region)
+        else:
+            through_contiguous_b(args, ccs, region)
+        return 0
+
+    return multiply
