@@ -1,0 +1,145 @@
+"""What runs between the epochs of a fit: early stopping, the progress bar, functions of the user's."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from fastbp.schedules import real_number, whole_number
+
+
+class Callback:
+    """Derive from it and override what is needed.
+
+    `history` has the lists cost, validation_cost, learning_rate and seconds, and the dict metrics of lists by name,
+    each with one entry for every epoch finished so far.
+    """
+
+    def on_fit_begin(self, net: Any, history: Any) -> None:
+        """Before the first epoch."""
+
+    def on_epoch_end(self, net: Any, history: Any) -> bool | None:
+        """After each epoch; True ends the fit."""
+
+    def on_fit_end(self, net: Any, history: Any) -> None:
+        """After the last epoch, and also when Ctrl-C or an error ends the fit."""
+
+
+class _AtEpochEnd(Callback):
+    """A plain function of the user's, called after every epoch."""
+
+    def __init__(self, function: Callable[[Any, Any], Any]):
+        self.function = function
+
+    def on_epoch_end(self, net: Any, history: Any) -> bool:
+        stop = self.function(net, history)
+        # a lambda returns whatever its expression gives, a cost for instance: that must not end the fit
+        return isinstance(stop, (bool, np.bool_)) and bool(stop)
+
+
+def as_callbacks(callbacks: Callback | Callable | Iterable[Callback | Callable]) -> tuple[Callback, ...]:
+    """One or several callbacks, or functions f(net, history) to call after each epoch (True ends the fit), as a tuple.
+
+    TypeError for anything else, a class in place of an instance included.
+    """
+    if isinstance(callbacks, Callback) or callable(callbacks) or not isinstance(callbacks, Iterable):
+        callbacks = (callbacks,)
+    return tuple(_as_callback(c) for c in callbacks)
+
+
+def _as_callback(c: Any) -> Callback:
+    if isinstance(c, Callback):
+        return c
+    if isinstance(c, type):
+        raise TypeError(f"callbacks: got the class {c.__name__}, expected an instance: {c.__name__}(...)")
+    if not callable(c):
+        raise TypeError(f"callbacks: got {c!r}, expected a fastbp.callbacks.Callback or a function f(net, history)")
+    return _AtEpochEnd(c)
+
+
+class EarlyStopping(Callback):
+    """Ends the fit when the cost has not fallen by more than `min_delta` for `patience` epochs in a row.
+
+    The cost is that on the validation data, where there are any, else that of training. With `restore_best` the
+    network ends with the parameters of the best epoch, also when the fit ends by itself or by Ctrl-C. Afterwards
+    `best_epoch` (counted from 1) and `best_cost` tell which that was: None and infinity when no epoch had a finite
+    cost. The object serves any number of fits, one after another.
+    """
+
+    def __init__(self, patience: int, restore_best: bool = True, min_delta: float = 0.0):
+        self.patience = whole_number("patience", patience, at_least=1)
+        if not isinstance(restore_best, bool):
+            raise TypeError(f"restore_best: got {restore_best!r}, expected True or False")
+        self.restore_best = restore_best
+        self.min_delta = real_number("min_delta", min_delta, at_least=0)
+        self._reset()
+
+    def __repr__(self) -> str:
+        return f"EarlyStopping(patience={self.patience}, restore_best={self.restore_best}, min_delta={self.min_delta})"
+
+    def _reset(self) -> None:
+        self.best_epoch: int | None = None
+        self.best_cost = math.inf
+        self._epoch = 0
+        self._best_parameters: np.ndarray | None = None
+
+    def on_fit_begin(self, net: Any, history: Any) -> None:
+        self._reset()
+
+    def on_epoch_end(self, net: Any, history: Any) -> bool:
+        self._epoch += 1
+        cost = (history.validation_cost or history.cost)[-1]
+        if cost < self.best_cost - self.min_delta:  # False for NaN
+            self.best_cost, self.best_epoch = float(cost), self._epoch
+            if self.restore_best:
+                self._best_parameters = np.array(net.parameters)
+        return self._epoch - (self.best_epoch or 0) >= self.patience
+
+    def on_fit_end(self, net: Any, history: Any) -> None:
+        if self._best_parameters is not None:
+            net.parameters[:] = self._best_parameters
+        self._best_parameters = None  # a callback that outlives the fit should not hold a copy of the network
+
+
+class Progress(Callback):
+    """A bar on stderr, one tick an epoch, with cost, validation cost and metrics beside it.
+
+    Silent when stderr is no terminal, unless `force`. It needs tqdm: `pip install 'fastbp[progress]'`.
+    """
+
+    def __init__(self, epochs: int, *, force: bool = False):
+        self.epochs = whole_number("epochs", epochs, at_least=1)
+        self.force = force
+        self._bar: Any = None
+
+    def on_fit_begin(self, net: Any, history: Any) -> None:
+        if self.force or sys.stderr.isatty():
+            self._bar = _tqdm()(total=self.epochs, unit="epoch", file=sys.stderr, dynamic_ncols=True)
+
+    def on_epoch_end(self, net: Any, history: Any) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix({name: f"{value:.4g}" for name, value in latest(history).items()}, refresh=False)
+            self._bar.update()
+
+    def on_fit_end(self, net: Any, history: Any) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def latest(history: Any) -> dict[str, float]:
+    """Cost, validation cost where there is one, and every metric of the last epoch, by name."""
+    series = {"cost": history.cost, "validation cost": history.validation_cost, **history.metrics}
+    return {name: values[-1] for name, values in series.items() if values}
+
+
+def _tqdm() -> Any:
+    try:
+        from tqdm import tqdm
+    except ImportError as error:
+        raise ImportError("the progress bar needs tqdm: pip install 'fastbp[progress]'") from error
+    return tqdm
