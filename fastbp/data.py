@@ -1,0 +1,219 @@
+"""Arrays that users hand in: checked and given one form here, at the edge, so that nothing below has to guess.
+
+Errors read "name: got ..., expected ...": TypeError for what an array holds, ValueError for its shape and values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastbp.schedules import real_number, whole_number
+
+_ROWS_AT_ONCE = 4096  # where a pass over the data needs temporary arrays: they stay small beside it
+
+
+def as_matrix(name: str, x: Any, columns: int | None = None) -> np.ndarray:
+    """`x` as a 2-D NumPy array of bools, integers or floats, with at least one row and one column.
+
+    A NumPy array comes back without a copy, whatever its dtype, byte order and strides; lists, frames and whatever else
+    has `__array__` are converted. `columns` is the number expected, if there is one. TypeError for other dtypes and
+    for sparse matrices, ValueError for other shapes and masked entries. NaN and infinity pass.
+    """
+    array = _real_array(name, x, "a 2-D array of real numbers")
+    if array.ndim != 2:
+        advice = "; a single sample x is x[None, :], a single feature x[:, None]" if array.ndim == 1 else ""
+        raise ValueError(f"{name}: got shape {array.shape}, expected two dimensions (rows, columns){advice}")
+    if 0 in array.shape:
+        raise ValueError(f"{name}: got shape {array.shape}, expected at least one row and one column")
+    if columns is not None and array.shape[1] != columns:
+        raise ValueError(f"{name}: got shape {array.shape}, expected {columns} columns")
+    return array
+
+
+def as_labels(name: str, y: Any, classes: int) -> np.ndarray:
+    """The class of each row, (rows,) int64 in C order, from integers, or floats with integral values, in [0, classes).
+
+    TypeError for other dtypes; ValueError for other shapes and for a value that is no class, with its row.
+    """
+    expected = f"integer labels from 0 to {classes - 1}"
+    array = _vector(name, y, expected)
+    with np.errstate(invalid="ignore"):  # comparisons with NaN
+        good = (array >= 0) & (array < classes)
+        if array.dtype.kind == "f":
+            good &= array == np.floor(array)
+    if not good.all():
+        row = int(np.argmin(good))
+        raise ValueError(f"{name}: got {array[row].item()!r} in row {row}, expected {expected}")
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def as_targets(name: str, y: Any, rows: int, columns: int) -> np.ndarray:
+    """`y` as a real array (rows, columns), without a copy of what is a NumPy array; 1-D is taken for one column.
+
+    TypeError for what `as_matrix` refuses, ValueError for any other shape.
+    """
+    array = _real_array(name, y, f"real numbers of shape ({rows}, {columns})")
+    if columns == 1 and array.ndim == 1:
+        array = array[:, None]
+    if array.shape != (rows, columns):
+        also = f" or ({rows},)" if columns == 1 else ""
+        raise ValueError(f"{name}: got shape {np.shape(y)}, expected ({rows}, {columns}){also}")
+    return array
+
+
+def as_weights(name: str, w: Any, rows: int) -> np.ndarray:
+    """Sample weights as (rows,) float64 in C order: finite, none below 0, not all 0; TypeError or ValueError if not."""
+    expected = f"{rows} finite weights >= 0"
+    array = np.ascontiguousarray(_vector(name, w, expected), dtype=np.float64)
+    if len(array) != rows:
+        raise ValueError(f"{name}: got {len(array)} weights, expected {rows}, one for every row")
+    good = np.isfinite(array) & (array >= 0)
+    if not good.all():
+        row = int(np.argmin(good))
+        raise ValueError(f"{name}: got {array[row].item()!r} in row {row}, expected {expected}")
+    if not array.any():
+        raise ValueError(f"{name}: got 0 in every row, expected at least one weight > 0")
+    return array
+
+
+def first_non_finite(name: str, x: np.ndarray) -> str | None:
+    """The sentence that names the first NaN or infinity in a real 1-D or 2-D array, or None if there is none."""
+    if x.dtype.kind != "f":
+        return None
+    for start in range(0, len(x), _ROWS_AT_ONCE):
+        finite = np.isfinite(x[start : start + _ROWS_AT_ONCE])
+        if not finite.all():
+            row, *column = (int(i[0]) for i in np.nonzero(~finite))
+            row += start
+            place = f"row {row}, column {column[0]}" if column else f"row {row}"
+            return f"{name}: got {x[(row, *column)].item()!r} in {place}, expected finite numbers"
+    return None
+
+
+def same_length(**arrays: Any) -> int:
+    """The number of rows that all arrays have; None is left out. ValueError names the first one that differs."""
+    lengths = {name: len(array) for name, array in arrays.items() if array is not None}
+    (first, rows), *others = lengths.items()
+    for name, length in others:
+        if length != rows:
+            raise ValueError(f"{name}: got {length} rows, expected {rows}, as many as {first} has")
+    return rows
+
+
+def _vector(name: str, x: Any, expected: str) -> np.ndarray:
+    """`x` as a 1-D real array with at least one entry."""
+    array = _real_array(name, x, expected)
+    if array.ndim != 1:
+        advice = f"; {name}.ravel() has it" if array.ndim == 2 and array.shape[1] == 1 else ""
+        raise ValueError(f"{name}: got shape {array.shape}, expected one dimension{advice}")
+    if array.size == 0:
+        raise ValueError(f"{name}: got no entries, expected {expected}")
+    return array
+
+
+def _real_array(name: str, x: Any, expected: str) -> np.ndarray:
+    """`x` as a plain NumPy array of bools, integers or floats, of any shape."""
+    if hasattr(x, "toarray") and hasattr(x, "nnz"):  # scipy.sparse and its kin, known without importing them
+        kind = type(x).__name__
+        raise TypeError(f"{name}: got a sparse matrix ({kind}), expected a dense array; {name}.toarray() makes one")
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        place = tuple(int(i) for i in np.argwhere(np.ma.getmaskarray(x))[0])
+        raise ValueError(f"{name}: got a masked entry at {place}, expected {expected} without missing values")
+    try:
+        array = np.asarray(x)
+    except ValueError as error:  # rows of different lengths, for one
+        raise ValueError(f"{name}: got what NumPy makes no array of ({error}), expected {expected}") from error
+    if array.dtype.kind not in "biuf":
+        got = "None" if x is None else f"{type(x).__name__} of dtype {array.dtype}"
+        raise TypeError(f"{name}: got {got}, expected {expected}")
+    return array
+
+
+# ---------------------------------------------------------------------------------------- held-out rows, and scaling
+
+
+def train_validation_split(
+    rows: int, share: float, seed: int, labels: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the rows to train on and of those to hold out, each ascending; the same for the same arguments.
+
+    About share * rows are held out, at least one, never all. With `labels` (rows,) every class is held out by that
+    share, as nearly as whole rows allow, and keeps at least one row to train on. ValueError unless 0 < share < 1 and
+    rows >= 2.
+    """
+    rows = whole_number("rows", rows, at_least=2)
+    share = real_number("share", share, above=0, below=1)
+    shuffled = np.random.Generator(np.random.PCG64(seed)).permutation(rows)
+    count = min(max(round(rows * share), 1), rows - 1)
+    if labels is None:
+        held_out = shuffled[:count]
+    else:
+        same_length(rows=shuffled, labels=labels)
+        held_out = _stratified(shuffled, np.asarray(labels)[shuffled], count)
+        if len(held_out) == 0:  # every class has one row only
+            held_out = shuffled[:count]
+    chosen = np.zeros(rows, dtype=bool)
+    chosen[held_out] = True
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def _stratified(shuffled: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
+    """`count` of the shuffled rows, from each class in proportion: fewer where a class would lose its last row."""
+    _, inverse, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    exact = sizes * (count / len(shuffled))
+    quota = np.floor(exact).astype(np.int64)
+    left_over = count - int(quota.sum())
+    quota[np.argsort(quota - exact, kind="stable")[:left_over]] += 1  # the largest fractions get the rows left over
+    quota = np.minimum(quota, sizes - 1)
+    return np.concatenate([shuffled[inverse == k][:n] for k, n in enumerate(quota)])
+
+
+@dataclass(frozen=True, eq=False)
+class Standardizer:
+    """Columns brought to mean 0 and standard deviation 1: (x - mean) / scale, with mean and scale (columns,) float64.
+
+    A constant column has scale 1: it becomes 0, and another value met later stays in proportion.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def fit(cls, x: np.ndarray) -> Standardizer:
+        """The one for the columns of x (rows, columns), finite; ValueError for a column too large to square."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = x.mean(axis=0, dtype=np.float64)
+            scale = x.std(axis=0, dtype=np.float64)
+        # rounding gives a constant column of 0.1 a deviation of 1e-17, so its range tells
+        scale[x.max(axis=0) == x.min(axis=0)] = 1.0
+        unfit = ~(np.isfinite(mean) & np.isfinite(scale) & (scale > 0))
+        if unfit.any():
+            column = int(np.argmax(unfit))
+            raise ValueError(f"x: got mean {mean[column]} and deviation {scale[column]} in column {column}, "
+                             "expected values whose squares are finite")  # fmt: skip
+        return cls(mean, scale)
+
+    def transform(self, x: np.ndarray, dtype: Any = np.float32) -> np.ndarray:
+        """(x - mean) / scale, computed in float64, as `dtype` in C order; x (rows, columns)."""
+        out = np.empty(x.shape, dtype)
+        for start in range(0, len(x), _ROWS_AT_ONCE):
+            rows = slice(start, start + _ROWS_AT_ONCE)
+            out[rows] = (x[rows] - self.mean) / self.scale
+        return out
+
+    def inverse(self, x: np.ndarray) -> np.ndarray:
+        """x * scale + mean in float64: what `transform` was given."""
+        return np.asarray(x, np.float64) * self.scale + self.mean
+
+    def to_metadata(self) -> dict[str, Sequence[float]]:
+        """As lists, for a model file: JSON keeps every bit of a float64."""
+        return {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
+
+    @classmethod
+    def from_metadata(cls, metadata: dict[str, Sequence[float]]) -> Standardizer:
+        """What `to_metadata` wrote."""
+        return cls(np.array(metadata["mean"], np.float64), np.array(metadata["scale"], np.float64))
