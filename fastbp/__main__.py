@@ -1,0 +1,316 @@
+"""The command line: python -m fastbp {train,predict,compile,info}.
+
+Results go to stdout, progress and messages to stderr. Exit codes: 0, 2 for what the user can mend, 130 for Ctrl-C.
+What imports numba is imported in the functions that need it, so that --help and a mistyped option answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import importlib.util
+import itertools
+import os
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fastbp.callbacks import Callback
+    from fastbp.datasets import Dataset, Recipe
+
+USER_ERRORS = (ValueError, TypeError, ArithmeticError, OSError, ImportError)
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(2, f"fastbp: error: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code; SystemExit from argparse for --help and bad options."""
+    options = parser().parse_args(argv)
+    try:
+        return options.run(options)
+    except BrokenPipeError:  # of `fastbp predict ... | head`: the reader has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit would fail once more
+        return 1
+    except USER_ERRORS as error:
+        print(f"fastbp: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("fastbp: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands; `run` of what it returns is the function of the chosen one."""
+    parser = Parser(prog="fastbp", description="Train dense neural networks on the CPU.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_train(commands)
+
+    predict = commands.add_parser("predict", help="write a model's predictions for a file as CSV")
+    predict.add_argument("model", metavar="MODEL", help="a model file that `train` wrote")
+    predict.add_argument("file", metavar="FILE", help="a .csv with the features' columns, an .npz, or: digits")
+    predict.add_argument("--x-key", default="x", metavar="KEY", help="the array of an .npz (x)")
+    predict.add_argument("--out", metavar="FILE", help="where to write (stdout)")
+    predict.set_defaults(run=run_predict)
+
+    compile_ = commands.add_parser("compile", help="fill the compiler's cache ahead, for containers")
+    compile_.add_argument("--dtypes", type=_names, default=("float32", "float64"), metavar="LIST",
+                          help="for networks of these types (float32,float64)")  # fmt: skip
+    compile_.set_defaults(run=run_compile)
+
+    info = commands.add_parser("info", help="print versions, CPU, tile, threads and cache folder")
+    info.set_defaults(run=run_info)
+    return parser
+
+
+def _add_train(commands: Any) -> None:
+    train = commands.add_parser(
+        "train",
+        help="train a network and write it to a file",
+        description="Train a network on scikit-learn's handwritten digits, a CSV or an npz file; hold a share of the "
+        "rows out and report how well it does on them.",
+    )
+    add = train.add_argument
+    add("data", metavar="digits|FILE", help="the digits, a .csv with a header, or an .npz")
+    add("--target", metavar="COLUMN", help="the CSV column to predict")
+    add("--task", choices=("classification", "regression"), help="(told from the target)")
+    add("--x-key", default="x", metavar="KEY", help="the array of features in an .npz (%(default)s)")
+    add("--y-key", default="y", metavar="KEY", help="the array of targets in an .npz (%(default)s)")
+    add("--layers", type=_sizes, default="128", metavar="SIZES", help="of the hidden layers, as 128,64 (%(default)s)")
+    add("--activation", default="relu", metavar="NAME", help="of the hidden layers (%(default)s)")
+    add("--optimizer", default="adam", metavar="NAME", help="sgd, adam, adamw, rmsprop or adagrad (%(default)s)")
+    add("--learning-rate", type=float, metavar="RATE", help="(the optimizer's own)")
+    add("--batch-size", type=int, default=32, metavar="ROWS", help="rows in a minibatch (%(default)s)")
+    add("--epochs", type=int, default=30, metavar="N", help="passes over the data (%(default)s)")
+    add("--validation-share", type=float, default=0.2, metavar="SHARE", help="of the rows, held out (%(default)s)")
+    add("--seed", type=int, default=0, metavar="N", help="of split, initial weights and shuffling (%(default)s)")
+    add("--threads", type=int, metavar="N", help="no result depends on it (all cores)")
+    add("--out", metavar="FILE", help="the model file (the data's name, with .safetensors, in this folder)")
+    add("--quiet", action="store_true", help="no progress")
+    train.set_defaults(run=run_train)
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple(int(size) for size in text.split(",")) if text else ()
+    except ValueError:
+        sizes = (0,)
+    if any(size < 1 for size in sizes):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected whole numbers >= 1 as in 128,64")
+    return sizes
+
+
+def _names(text: str) -> tuple[str, ...]:
+    known = ("float32", "float64")
+    names = tuple(text.split(","))
+    if not set(names) <= set(known):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected {' or '.join(known)} or both with a comma")
+    return names
+
+
+# ------------------------------------------------------------------------------------------------------------- train
+
+
+def run_train(options: argparse.Namespace) -> int:
+    """Read, split, train, write the model file, report on the rows held out."""
+    from fastbp import io
+    from fastbp.data import train_validation_split
+    from fastbp.datasets import Recipe
+    from fastbp.schedules import whole_number
+
+    io.require_safetensors()  # what would fail after the training fails before it
+    whole_number("--seed", options.seed, at_least=0)
+    out = Path(options.out or Path(options.data).with_suffix(".safetensors").name)
+    if not out.parent.is_dir():
+        raise ValueError(f"--out: got {str(out)!r}, expected a file in a folder that exists")
+    optimizer = _optimizer(options)
+    data = _load(options)
+    labels = data.y if data.task == "classification" else None
+    rows, held_out = train_validation_split(len(data.x), options.validation_share, options.seed, labels)
+    recipe = Recipe.fit(data, rows)
+    _use_threads(options.threads)
+    net = _network(options, recipe)
+    print(f"{options.data}: {recipe.task}, {len(rows)} rows to train on, {len(held_out)} held out, "
+          f"{len(recipe.features)} features, {recipe.outputs} outputs")  # fmt: skip
+
+    x, y = recipe.inputs(data.x), recipe.targets(data.y)
+    clock = _Clock()
+    try:
+        net.fit(
+            x[rows], y[rows],
+            loss="softmax_cross_entropy" if recipe.task == "classification" else "mean_squared_error",
+            optimizer=optimizer, batch_size=options.batch_size, epochs=options.epochs,
+            validation_data=(x[held_out], y[held_out]),
+            metrics=("accuracy",) if recipe.task == "classification" else (),
+            callbacks=[clock, *_progress(options)], progress=False,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        return _interrupted(net, out, recipe, clock.epochs)
+    net.save(out, metadata={"recipe": recipe.to_metadata()})
+    steps = -(-len(rows) // options.batch_size)
+    print(f"{clock.epochs} epochs of {steps} steps in {clock.seconds:.2f} s, "
+          f"{steps / clock.epoch_seconds:,.0f} steps per second")  # fmt: skip
+    print(f"model: {out}")
+    _report(recipe, data.y[held_out], net.predict(x[held_out]))
+    return 0
+
+
+def _load(options: argparse.Namespace) -> Dataset:
+    from fastbp import datasets
+
+    if options.data == "digits":
+        return datasets.load_digits()
+    suffix = Path(options.data).suffix.lower()
+    if suffix == ".npz":
+        return datasets.load_npz(options.data, options.x_key, options.y_key, options.task)
+    if suffix != ".csv":
+        raise ValueError(f"got {options.data!r}, expected digits, a .csv or an .npz file")
+    if options.target is None:
+        from fastbp.tables import read_table
+
+        columns = ", ".join(read_table(options.data).cells)
+        raise ValueError(f"--target: got none, expected the column of {options.data} to predict, one of {columns}")
+    return datasets.load_csv(options.data, options.target, options.task)
+
+
+def _optimizer(options: argparse.Namespace) -> Any:
+    from fastbp.optimizers import as_optimizer
+
+    optimizer = as_optimizer(options.optimizer)
+    return optimizer if options.learning_rate is None else type(optimizer)(learning_rate=options.learning_rate)
+
+
+def _network(options: argparse.Namespace, recipe: Recipe) -> Any:
+    import fastbp as fb
+
+    sizes = (len(recipe.features), *options.layers)
+    hidden = [fb.Dense(n, m, activation=options.activation) for n, m in itertools.pairwise(sizes)]
+    return fb.Sequential(*hidden, fb.Dense(sizes[-1], recipe.outputs), dtype="float32", seed=options.seed)
+
+
+def _use_threads(threads: int | None) -> None:
+    if threads is not None:
+        from fastbp._jit import numba
+
+        try:
+            numba.set_num_threads(threads)
+        except ValueError as error:
+            most = numba.config.NUMBA_NUM_THREADS
+            raise ValueError(f"--threads: got {threads}, expected 1 to {most} on this machine") from error
+
+
+def _progress(options: argparse.Namespace) -> list[Callback]:
+    """A bar on a terminal that tqdm is installed for, else one line an epoch, or nothing at all."""
+    from fastbp.callbacks import Progress, as_callbacks
+
+    if options.quiet:
+        return []
+    if sys.stderr.isatty() and importlib.util.find_spec("tqdm"):
+        return [Progress(options.epochs)]
+    return list(as_callbacks(_print_epoch))
+
+
+def _print_epoch(net: Any, history: Any) -> None:
+    from fastbp.callbacks import latest
+
+    values = ", ".join(f"{name} {value:.4f}" for name, value in latest(history).items())
+    print(f"epoch {len(history.cost)}: {values}", file=sys.stderr, flush=True)
+
+
+class _Clock:
+    """Counts and times the epochs; called after each."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self.epochs = 0
+        self.seconds = 0.0
+        self.epoch_seconds = 1.0
+
+    def __call__(self, net: Any, history: Any) -> None:
+        self.epochs = len(history.cost)
+        self.seconds = time.perf_counter() - self._start
+        self.epoch_seconds = max(statistics.median(history.seconds), 1e-9)  # the first may have had to compile
+
+
+def _interrupted(net: Any, out: Path, recipe: Recipe, epochs: int) -> int:
+    """After Ctrl-C: keep what has been learned, but no network that has learned nothing over an older file."""
+    kept = "no epoch was finished, no model written"
+    if epochs:
+        net.save(out, metadata={"recipe": recipe.to_metadata()})
+        kept = f"the model after {epochs} finished epochs is in {out}"
+    print(f"fastbp: interrupted: {kept}", file=sys.stderr)
+    return INTERRUPTED
+
+
+def _report(recipe: Recipe, y: np.ndarray, output: np.ndarray) -> None:
+    """The quality on the rows held out, in units of the file; the last line is the one to look for."""
+    for name, value in recipe.scores(y, output).items():
+        print(f"held-out {name}: {value:{'.4f' if name in ('accuracy', 'R2') else '.6g'}}")
+
+
+# ----------------------------------------------------------------------------------------------------------- predict
+
+
+def run_predict(options: argparse.Namespace) -> int:
+    """Read model and file, write one line of predictions a row."""
+    import fastbp as fb
+    from fastbp import datasets
+
+    net = fb.Sequential.load(options.model)
+    if "recipe" not in net.metadata:
+        raise ValueError(f"{options.model}: a network saved without its recipe, expected a file that `train` wrote")
+    recipe = datasets.Recipe.from_metadata(net.metadata["recipe"])
+    if options.file == "digits":
+        x = datasets.load_digits().x
+    else:
+        x = datasets.load_features(options.file, recipe.columns, len(recipe.features), options.x_key)
+    output = net.predict(recipe.inputs(x))
+    with _writing(options.out) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(recipe.header)
+        writer.writerows(recipe.predictions(output))
+    return 0
+
+
+@contextlib.contextmanager
+def _writing(path: str | None) -> Iterator[TextIO]:
+    if path is None:
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        yield file
+
+
+# --------------------------------------------------------------------------------------------------- compile and info
+
+
+def run_compile(options: argparse.Namespace) -> int:
+    """Compile whatever training and prediction may need, into the cache."""
+    from fastbp import warm
+
+    warm.compile_all(options.dtypes)
+    return 0
+
+
+def run_info(options: argparse.Namespace) -> int:
+    """What to put into a bug report."""
+    import fastbp as fb
+
+    fb.show_versions()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
