@@ -42,7 +42,18 @@ def kind_of(x) -> int:
     if isinstance(x.dtype, types.Integer | types.Boolean):
         signed = getattr(x.dtype, "signed", False)
         return INTEGER + 2 * (getattr(x.dtype, "bitwidth", 8).bit_length() - 4) + int(not signed)
-    return {types.float32: FLOAT32, types.float64: FLOAT64}.get(x.dtype, OTHER_DTYPE)
+    return kind_of_dtype(x.dtype) if x.dtype in (types.float32, types.float64) else OTHER_DTYPE
+
+
+def kind_of_dtype(real) -> int:
+    """The kind of arrays of numba's float32 or float64."""
+    return FLOAT32 if real == types.float32 else FLOAT64
+
+
+@inner
+def nothing_like(x):
+    """An Array that stands for None, for code that chose x or nothing."""
+    return Array(0, NOTHING, x.ndim, x.rows, x.columns, 0, 0, 0)
 
 
 @intrinsic
@@ -192,8 +203,8 @@ def check_floats(fault, name, x, ndim, like, kind):
         return refuse(fault, WRONG_DTYPE, name, 0, x.kind, 0, 0)
     if x.kind != kind:
         return refuse(fault, WRONG_DTYPE, name, 0, x.kind, like, kind)
-    if x.ndim != ndim:
-        return refuse(fault, WRONG_NDIM, name, 0, x.ndim, 0, ndim)
+    if x.ndim != ndim or ndim > 2 or ndim < 1:
+        return refuse(fault, WRONG_NDIM, name, 0, x.ndim, 0, min(max(ndim, 1), 2))
     return True
 
 

@@ -18,7 +18,7 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -44,7 +44,18 @@ OPTIONS = {
 
 def inner(f: Callable) -> Callable:
     """A helper: compiled into the functions that call it, never cached by itself."""
-    return njit(**OPTIONS)(f)
+    return _without_literals(njit(**OPTIONS)(f))
+
+
+def _without_literals(dispatcher: Any) -> Any:
+    """`dispatcher`, compiled once for all constants: numba compiles a callee anew for each literal argument."""
+    template = dispatcher.get_call_template
+
+    def get_call_template(args, kws):
+        return template(tuple(map(types.unliteral, args)), {name: types.unliteral(t) for name, t in kws.items()})
+
+    dispatcher.get_call_template = get_call_template
+    return dispatcher
 
 
 def inlined(f: Callable) -> Callable:
@@ -67,7 +78,7 @@ def kernel(f: Callable) -> Any:
 
 
 def _cached_dispatcher(f: Callable, key: tuple) -> Any:
-    dispatcher = njit(**OPTIONS)(f)
+    dispatcher = _without_literals(njit(**OPTIONS)(f))
     dispatcher._cache = package_cache(f, key)
     return dispatcher
 
@@ -179,13 +190,11 @@ class Code:
     it is compiled and again when it is loaded from a cache, that the cell is filled.
     """
 
-    def __init__(self, f: Callable, place: tuple, *, cached: bool = True, needs_threads: bool = False):
+    def __init__(self, f: Callable, place: tuple, *, cached: bool = True, needs_threads: bool = False, cell=None):
         self.function, self.place, self.cached, self.needs_threads = f, place, cached, needs_threads
-        self.symbol = ".".join(("fastbp", source_hash(), *map(str, place)))
         self.compiled: CFunc | None = None
-        self._cell = ctypes.c_int64(0)
-        self._lock = threading.Lock()
-        llvm.add_symbol(self.symbol, ctypes.addressof(self._cell))
+        self._cell = ctypes.c_int64(0) if cell is None else cell
+        self._symbol = _add_symbol(place, self._cell)
 
     def resolve(self) -> int:
         """The address; compiles, or loads from the cache, at the first call."""
@@ -209,12 +218,38 @@ class Code:
 
     def emit_address(self, context, builder):
         """The address as an LLVM value, in a function that is being compiled."""
-        self.resolve()
-        context.active_code_library._reload_init.add(functools.partial(_resolve_again, self.place, source_hash()))
-        module = builder.module
-        cell = module.globals.get(self.symbol) or ir.GlobalVariable(module, I64, self.symbol)
-        cell.linkage = "external"
-        return builder.load(cell)
+        return builder.load(_emit_cell(self, context, builder))
+
+
+class CodeFamily:
+    """The codes of one dtype for several names; machine code picks one by its number, so all are compiled together."""
+
+    def __init__(self, members: list[Code], cells, place: tuple):
+        self.members, self._cells, self.place = members, cells, place
+        self._symbol = _add_symbol(place, cells)
+
+    def resolve(self) -> None:
+        for member in self.members:
+            member.resolve()
+
+    def emit_address(self, context, builder, number):
+        return builder.load(builder.gep(_emit_cell(self, context, builder), [number]))
+
+
+def _add_symbol(place: tuple, cell) -> str:
+    symbol = ".".join(("fastbp", source_hash(), *place))
+    llvm.add_symbol(symbol, ctypes.addressof(cell))
+    return symbol
+
+
+def _emit_cell(found: Code | CodeFamily, context, builder):
+    """The first cell of the code or family, filled now, and again whenever the function being compiled is loaded."""
+    found.resolve()
+    context.active_code_library._reload_init.add(functools.partial(_resolve_again, found.place, source_hash()))
+    module = builder.module
+    cell = module.globals.get(found._symbol) or ir.GlobalVariable(module, I64, found._symbol)
+    cell.linkage = "external"
+    return cell
 
 
 def _resolve_again(place: tuple, sources: str) -> None:
@@ -224,9 +259,8 @@ def _resolve_again(place: tuple, sources: str) -> None:
             "a function cached with numba (cache=True) was compiled against another version of fastbp; "
             "delete its cache files (NUMBA_CACHE_DIR, or __pycache__ beside its source) to compile it again"
         )
-    module, name, *dtype = place
-    found = getattr(importlib.import_module(module), name)
-    found.of(*dtype).resolve()
+    module, name, *variant = place
+    getattr(importlib.import_module(module), name).of(*variant).resolve()
 
 
 def code(f: Callable | None = None, *, needs_threads: bool = False) -> Any:
@@ -243,27 +277,67 @@ def code(f: Callable | None = None, *, needs_threads: bool = False) -> Any:
     return address
 
 
-def code_per_dtype(make: Callable[..., Callable]) -> Any:
+def dtype_name(x) -> str:
+    """The dtype of the code for x, numba's type of an array or of a dtype: other dtypes get code that refuses them."""
+    real = getattr(x, "dtype", x)
+    return "float32" if real == types.float32 else "float64"
+
+
+def code_per_dtype(make: Callable[[Any], Callable]) -> Any:
     """One function a dtype from `make(real)`, `real` being numba's float32 or float64.
 
-    In compiled code `make(x)`, with x an array or numba's float32 or float64, is the address of the one for its dtype.
-    An array of any other dtype gets the float64 one: it checks what it is given. In Python, `make.of("float32", *keys)`
-    is the Code of `make(types.float32, *keys)`, for strings that choose a variant.
+    In compiled code `make(x)`, with x an array or numba's float32 or float64, is the address of the one for its dtype;
+    in Python `make.of("float32")` is its Code.
     """
     place = (make.__module__, make.__name__)
 
     @functools.cache
-    def of(dtype: str, *keys: str) -> Code:
-        return Code(make(getattr(types, dtype), *keys), (*place, dtype, *keys))
+    def of(dtype: str) -> Code:
+        return Code(make(getattr(types, dtype)), (*place, dtype))
 
     @intrinsic
     def address(typingctx, x):
-        real = getattr(x, "dtype", x)
-        dtype = "float32" if real == types.float32 else "float64"
-        return types.int64(x), lambda context, builder, signature, args: of(dtype).emit_address(context, builder)
+        found = of(dtype_name(x))
+        return types.int64(x), lambda context, builder, signature, args: found.emit_address(context, builder)
 
     address.of = of
     return address
+
+
+def code_family(names: Iterable[str]) -> Callable[[Callable[[Any, str], Callable]], Any]:
+    """One function for each dtype and each of the names, from `make(real, name)`.
+
+    In compiled code `make(x, number)` is the address of the one for the dtype of x and the name of that number; in
+    Python `make.of("float32", name)` is its Code, compiled without the others.
+    """
+    names = tuple(names)
+
+    def decorate(make):
+        place = (make.__module__, make.__name__)
+
+        @functools.cache
+        def family(dtype: str) -> CodeFamily:
+            cells = (ctypes.c_int64 * len(names))()
+            members = []
+            for i, name in enumerate(names):
+                cell = ctypes.c_int64.from_buffer(cells, 8 * i)
+                members.append(Code(make(getattr(types, dtype), name), (*place, dtype, name), cell=cell))
+            return CodeFamily(members, cells, (*place, dtype))
+
+        def of(dtype: str, name: str | None = None):
+            return family(dtype) if name is None else family(dtype).members[names.index(name)]
+
+        @intrinsic
+        def address(typingctx, x, number):
+            found = family(dtype_name(x))
+            return types.int64(x, types.int64), (
+                lambda context, builder, signature, args: found.emit_address(context, builder, args[1])
+            )
+
+        address.of = of
+        return address
+
+    return decorate
 
 
 # ------------------------------------------------------------------------------------------------------ the live state

@@ -69,7 +69,8 @@ def fetch(typingctx, block, address):
     """The block of arguments of class `block` that lies at `address`."""
     cls = block.instance_class
     fields = [FIELD_TYPES[kind] for kind in cls.__annotations__.values()]
-    result = types.NamedTuple(fields, cls)
+    uniform = len(set(fields)) == 1  # numba types such a NamedTuple in another way
+    result = types.NamedUniTuple(fields[0], len(fields), cls) if uniform else types.NamedTuple(fields, cls)
 
     def codegen(context, builder, signature, args):
         base = pointer(builder, args[1], I64)

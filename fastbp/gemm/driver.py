@@ -32,7 +32,7 @@ class Product(NamedTuple):
     n: int
     k: int
     accumulate: int  # 1: C += A @ B
-    finish: int  # code called as finish(finish_args, row, column, rows, columns) on each finished block of C; 0: none
+    finish: int  # code called on each finished block, finish(finish_args, c, crs, row, column, rows, columns); 0: none
     finish_args: int
     work: int  # where to pack: parts * work_bytes(p, parts) of memory
 
@@ -147,7 +147,8 @@ def product(real):
             ahead = p.a + (row + i + MR) * p.ars + first * p.acs
             strip(p, row + i, m, column, columns, first, kc, a, ars, acs, b_panels, i == 0, ahead, ahead_m)
             if first + kc >= p.k and p.finish != 0:
-                call(p.finish, (p.finish_args, row + i, column, m, columns))
+                c = p.c + (row + i) * p.crs + size * column
+                call(p.finish, (p.finish_args, c, p.crs, row + i, column, m, columns))
 
     def product(args, part, parts):
         p = fetch(Product, args)

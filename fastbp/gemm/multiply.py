@@ -3,9 +3,10 @@
 import numpy as np
 
 from fastbp._jit import code_per_dtype, inner
-from fastbp._llvm import address_of, call, fetch, on_stack, read, write
+from fastbp._llvm import address_of, call, fetch, write
 from fastbp.gemm.driver import Product, product, work_bytes
 from fastbp.gemm.isa import blocks_for
+from fastbp.gemm.pack import copier
 from fastbp.gemm.region import run, threads_now
 
 SERIAL_BELOW = 1.0e6  # floating-point operations: below, waking a second thread costs more than it saves
@@ -19,18 +20,6 @@ def parts_for(flops, region):
     return max(1, min(threads_now(region), int(flops / (0.5 * SERIAL_BELOW))))
 
 
-def strided_copy(real):
-    """copy(target, trs, tcs, source, srs, scs, rows, columns): element by element, any strides in bytes."""
-
-    @inner
-    def copy(target, trs, tcs, source, srs, scs, rows, columns):
-        for i in range(rows):
-            for j in range(columns):
-                write(target + i * trs + j * tcs, read(source + i * srs + j * scs, real))
-
-    return copy
-
-
 FIELD = {name: 8 * i for i, name in enumerate(Product._fields)}
 AT_B, AT_BRS, AT_BCS, AT_C, AT_CRS, AT_WORK = (FIELD[name] for name in ("b", "brs", "bcs", "c", "crs", "work"))
 
@@ -42,7 +31,7 @@ def multiply(real):
     Allocates what it packs into, if anything, and notes it in the Product.
     """
     size = blocks_for(real).size
-    copy = strided_copy(real)
+    copy = copier(real)
 
     @inner
     def run_product(args, region):

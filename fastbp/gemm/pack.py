@@ -12,7 +12,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from fastbp._jit import inner
-from fastbp._llvm import I8, I64, prefetch
+from fastbp._llvm import I8, I64, prefetch, read, write
 from fastbp.gemm.isa import blocks_for
 from fastbp.gemm.micro import Vectors
 
@@ -119,3 +119,15 @@ def b_packer(real):
                     transpose(panel + p * stride + size * j, stride, b + size * p + j * bcs, bcs, kc - p, n - j)
 
     return pack_b
+
+
+def copier(real):
+    """copy(target, trs, tcs, source, srs, scs, rows, columns): element by element, any strides in bytes."""
+
+    @inner
+    def copy(target, trs, tcs, source, srs, scs, rows, columns):
+        for i in range(rows):
+            for j in range(columns):
+                write(target + i * trs + j * tcs, read(source + i * srs + j * scs, real))
+
+    return copy
