@@ -29,6 +29,7 @@ from fastbp._vector import (
 )  # fmt: skip
 
 MANTISSA_BITS = PerDtype(23, 52)
+SQRT2 = 1.4142135623730951
 BIAS, BIAS_AND_ONE = PerDtype(127, 1023), PerDtype(128, 1024)  # of the exponent
 
 # ----------------------------------------------------------------------------------------------------------------- exp
@@ -200,19 +201,19 @@ def log(x):
 
 
 @inlined
-def log1p_of_finite(x):
-    """log(1 + x) for -1 < x < infinity; loses the sign of -0.
-
-    With k from the rounded 1 + x, and s = 2**-k, the reduced argument is s (1 + x) - 1 = s x + (s - 1), rounded once.
-    """
+def log1p(x):
+    """log(1 + x): with k from the rounded 1 + x and s = 2**-k, the reduced argument is s (1 + x) - 1 = s x + (s - 1)"""
     biased, _ = split_exponent(1 + x)
     s = 0.25 * power_of_two(TWICE_BIAS_AND_TWO - biased)  # it can be denormal
-    return log_of_parts(fma(s, x, s - 1), exponent_as_float(biased))
+    y = log_of_parts(fma(s, x, s - 1), exponent_as_float(biased))
+    return copysign(with_limits(y, x, 1 + x), x)
 
 
 @inlined
-def log1p(x):
-    return copysign(with_limits(log1p_of_finite(x), x, 1 + x), x)
+def log1p_of_fraction(x):
+    """log(1 + x) for 0 <= x <= 1: k is 0 or 1."""
+    upper = x > SQRT2 - 1
+    return log_of_parts(select(upper, fma(x, 0.5, -0.5), x), select(upper, splat(x, 1), 0))
 
 
 # ------------------------------------------------------------------------------------------- the normal distribution
@@ -244,7 +245,6 @@ TAIL_DENOMINATOR = PerDtype(
         5.601050958970239e-07,
     ),
 )  # fmt: skip
-SQRT2 = 1.4142135623730951
 
 
 @inlined
