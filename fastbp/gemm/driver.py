@@ -34,7 +34,8 @@ class Product(NamedTuple):
     accumulate: int  # 1: C += A @ B
     finish: int  # code called on each finished block, finish(finish_args, c, crs, row, column, rows, columns); 0: none
     finish_args: int
-    work: int  # where to pack: parts * work_bytes(p, parts) of memory
+    work: int  # where to pack: `parts` times `work_pitch` bytes of memory
+    work_pitch: int  # from one part's memory to the next one's: at least work_bytes(args, parts)
 
 
 @inner
@@ -83,7 +84,7 @@ def planner(real):
 
     @inner
     def work_layout(p, parts):
-        """(bytes a part, where B's panels begin in it, bytes from row to row of a packed A panel)."""
+        """(bytes of a part's memory, where B's panels begin in it, bytes from row to row of a packed A panel)."""
         across = rows_shared(p, parts)
         rows, columns = share(p.m, MR, 0, across)[1], share(p.n, 64 // size, 0, parts // across)[1]
         depth = rounded_up(min(p.k, KC), lanes)
@@ -97,13 +98,21 @@ def planner(real):
 
 @code_per_dtype
 def work_bytes(real):
-    """work_bytes(args, parts): the memory that the Product at `args` packs into, when `parts` parts share it."""
+    """work_bytes(args, parts): the memory that each part packs into when `parts` parts share the Product at `args`."""
     *_, work_layout = planner(real)
 
     def work_bytes(args, parts):
-        return work_layout(fetch(Product, args), parts)[0] * parts
+        return work_layout(fetch(Product, args), parts)[0]
 
     return work_bytes
+
+
+def work_bound(real, m, n, k):
+    """What work_bytes can be at the most for products up to these sizes, whoever shares them."""
+    size, lanes, MR, _, KC, MC, NC = blocks_for(real)
+    depth = -(-min(k, KC) // lanes) * lanes
+    a_bytes = (min(m, MC) + MR) * (size * depth + 64) + 128
+    return -(-(a_bytes + size * depth * (min(n, NC) + lanes) + 128) // 64) * 64
 
 
 @code_per_dtype
@@ -158,8 +167,8 @@ def product(real):
         left, columns = share(p.n, 64 // size, part % down, down)
         if rows <= 0 or columns <= 0:
             return 0
-        bytes_a_part, b_start, row_pitch = work_layout(p, parts)
-        a_panels = p.work + part * bytes_a_part
+        _, b_start, row_pitch = work_layout(p, parts)
+        a_panels = p.work + part * p.work_pitch
         b_panels = a_panels + b_start if packs_b(p, rows, columns) else 0
         a_panels = a_panels if packs_a(p, columns) else 0
         for first in range(0, max(p.k, 1), KC):

@@ -21,7 +21,9 @@ def parts_for(flops, region):
 
 
 FIELD = {name: 8 * i for i, name in enumerate(Product._fields)}
-AT_B, AT_BRS, AT_BCS, AT_C, AT_CRS, AT_WORK = (FIELD[name] for name in ("b", "brs", "bcs", "c", "crs", "work"))
+AT_B, AT_BRS, AT_BCS, AT_C, AT_CRS, AT_WORK, AT_WORK_PITCH = (
+    FIELD[name] for name in ("b", "brs", "bcs", "c", "crs", "work", "work_pitch")
+)
 
 
 @code_per_dtype
@@ -41,8 +43,9 @@ def multiply(real):
         if needed == 0:
             run(region, product(real), args, parts)
         else:
-            work = np.empty(needed + 64, np.uint8)
+            work = np.empty(needed * parts + 64, np.uint8)
             write(args + AT_WORK, (address_of(work) + 63) // 64 * 64)
+            write(args + AT_WORK_PITCH, needed)
             run(region, product(real), args, parts)
             work[0] = 0  # its address does not keep it alive: mention it after the last use
 
