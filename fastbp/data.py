@@ -184,7 +184,7 @@ class Standardizer:
 
     @classmethod
     def fit(cls, x: np.ndarray) -> Standardizer:
-        """The one for the columns of x (rows, columns), finite; ValueError for a column too large to square."""
+        """The one for the columns of x (rows, columns), finite; ValueError if one is too large or small to square."""
         with np.errstate(over="ignore", invalid="ignore"):
             mean = x.mean(axis=0, dtype=np.float64)
             scale = x.std(axis=0, dtype=np.float64)
@@ -193,8 +193,8 @@ class Standardizer:
         unfit = ~(np.isfinite(mean) & np.isfinite(scale) & (scale > 0))
         if unfit.any():
             column = int(np.argmax(unfit))
-            raise ValueError(f"x: got mean {mean[column]} and deviation {scale[column]} in column {column}, "
-                             "expected values whose squares are finite")  # fmt: skip
+            got = f"mean {mean[column]} and deviation {scale[column]} in column {column}"
+            raise ValueError(f"x: got {got}, expected values whose squares float64 can hold")
         return cls(mean, scale)
 
     def transform(self, x: np.ndarray, dtype: Any = np.float32) -> np.ndarray:

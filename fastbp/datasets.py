@@ -121,13 +121,13 @@ def read_npz(path: str | os.PathLike, *keys: str) -> dict[str, np.ndarray]:
         try:
             found = np.load(file, allow_pickle=False)
             if not isinstance(found, np.lib.npyio.NpzFile):
-                raise ValueError("a single array")
+                raise ValueError("got a single array")
             missing = [key for key in keys if key not in found]
             if missing:
-                raise ValueError(f"the keys {', '.join(found)}; without {', '.join(missing)}")
+                raise ValueError(f"got {', '.join(found)} without {', '.join(missing)}")
             return {key: found[key] for key in keys}
         except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise ValueError(f"{path}: got {error}, expected an .npz file with the keys {', '.join(keys)}") from error
+            raise ValueError(f"{path}: expected an .npz file with the keys {', '.join(keys)}: {error}") from error
 
 
 def _flat_rows(name: str, x: np.ndarray) -> np.ndarray:
