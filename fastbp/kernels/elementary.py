@@ -228,21 +228,22 @@ ERF = PerDtype(
     ),
 )  # fmt: skip
 
-# exp(t**2 / 2) Phi(-t) as a quotient, 0 <= t <= 15 and 39, degrees 4/5 and 10/11: 2**-26.3, 2**-54.3
-TAIL_NUMERATOR = PerDtype(
-    (0.5, 0.43857756, 0.18341802, 0.04068713, 0.0041219834),
+SQRT_2PI = 2.5066282746310007
+# exp(-t**2 / 2) / Phi(-t) - sqrt(2 pi) t as a quotient A / B, 0 <= t <= 15 and 39, degrees 4/5 and 9/10: 2**-29.9 and
+# 2**-56.7 of the sum with sqrt(2 pi) t
+TAIL_A = PerDtype(
+    (1, 0.6308729, 0.20847979, 0.037467442, 0.0031342101),
     (
-        0.5, 0.8277197587365596, 0.6792847557445193, 0.357091558778514, 0.13192038653821772, 0.035624422373231164,
-        0.007112133309143132, 0.0010378032709566184, 0.00010633569858344301, 6.957232628296663e-06,
-        2.2344960422167366e-07,
+        1, 1.2382002047528824, 0.7840186892211486, 0.3222736557924929, 0.0933981464860646, 0.019643794618445752,
+        0.0029902786546067797, 0.0003180713602379719, 2.156919863878247e-05, 7.1891301927269e-07,
     ),
 )  # fmt: skip
-TAIL_DENOMINATOR = PerDtype(
-    (1, 1.67504, 1.2033204, 0.4699464, 0.10199375, 0.010332166),
+TAIL_B = PerDtype(
+    (0.5, 0.54315126, 0.28329685, 0.08553887, 0.014953381, 0.0012502501),
     (
-        1, 2.4533240782759846, 2.816038916191361, 2.000356572535877, 0.9793647418743253, 0.3479753509705851,
-        0.09186369331346772, 0.01809289829500531, 0.002618826218710034, 0.0002671041737645951, 1.7439196019303955e-05,
-        5.601050958970239e-07,
+        0.5, 0.8468148906327584, 0.7093640054522663, 0.38049749542743383, 0.14349310914176566, 0.0395947197315825,
+        0.008088804312107484, 0.0012101582964248983, 0.0001274657237628807, 8.604865286936653e-06,
+        2.8680479934255695e-07,
     ),
 )  # fmt: skip
 
@@ -251,9 +252,11 @@ TAIL_DENOMINATOR = PerDtype(
 def normal_tail(t):
     """exp(t**2 / 2) Phi(-t), Phi the normal distribution, for 0 <= t <= 15 in float32, 39 in float64.
 
-    All coefficients are positive: nothing cancels, so that the relative accuracy holds to the end.
+    As 1 / (sqrt(2 pi) t + A(t) / B(t)): the larger t, the smaller the quotient's share, and with it the share of the
+    errors of A and B in the result. All coefficients are positive: nothing cancels.
     """
-    return polynomial(t, TAIL_NUMERATOR) / polynomial(t, TAIL_DENOMINATOR)
+    b = polynomial(t, TAIL_B)
+    return b / fma(SQRT_2PI * t, b, polynomial(t, TAIL_A))
 
 
 @inlined

@@ -157,15 +157,25 @@ def silu(z):
 
 
 @inlined
+def gate_derivative(z, v, slope):
+    """s + z s (1 - s) slope, s = sigmoid(v), as a quotient of sums in e = exp(-|v|): s = 1 / d or e / d, d = 1 + e.
+
+    1 - s would leave an error of an ulp of one, times z.
+    """
+    e = times_exp(1, -absolute(v))
+    d = 1 + e
+    return fma(select(v < 0, e, 1), d, z * slope * e) / (d * d)
+
+
+@inlined
 def silu_derivative(z):
     """s + z s (1 - s), s = sigmoid(z)"""
     z = copysign(minimum(FAR, absolute(z)), z)
-    s = sigmoid(z)
-    return fma(z * s, 1 - s, s)
+    return gate_derivative(z, z, 1)
 
 
-NORMAL_FAR = PerDtype(15, 39)  # z Phi(-z) underflows to zero
 DENSITY_AT_ZERO = 0.3989422804014327  # 1 / sqrt(2 pi)
+NORMAL_FAR = PerDtype(15, 39)  # z Phi(-z) underflows to zero
 
 
 @inlined
@@ -210,7 +220,7 @@ def gelu_tanh(z):
     slope_low = (LINEAR - (slope - shift)) + (cubic - shift) + (cubic_low + LINEAR_LOW)
     v = t * slope
     v_low = fma(t, slope_low, fma(t, slope, -v))
-    return maximum(0, z) + times_exp_of_sum(-t / (1 + times_exp(1, -v)), -v, -v_low)
+    return maximum(0, z) + times_exp_of_sum(-t / (1 + times_exp_of_sum(1, -v, -v_low)), -v, -v_low)
 
 
 @inlined
@@ -218,8 +228,7 @@ def gelu_tanh_derivative(z):
     """s + z s (1 - s) v', s = sigmoid(v), v' = 2 sqrt(2 / pi) (1 + 3 * 0.044715 z**2)"""
     z = copysign(minimum(TANH_FAR, absolute(z)), z)
     square = z * z
-    s = sigmoid(z * fma(CUBIC, square, LINEAR))
-    return fma(z * s * (1 - s), fma(THREE_CUBIC, square, LINEAR), s)
+    return gate_derivative(z, z * fma(CUBIC, square, LINEAR), fma(THREE_CUBIC, square, LINEAR))
 
 
 MISH_IS_Z = PerDtype(20, 40)
