@@ -4,12 +4,15 @@ A public kernel describes its arguments (`describe`), calls code that checks the
 raises what that code reports in a Fault: the checks are compiled once, not into every caller.
 """
 
+import struct
 from typing import NamedTuple
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.numpy_support import from_dtype
 
 from fastbp._jit import inner
 from fastbp._llvm import I64, fetch, write
@@ -73,6 +76,15 @@ def describe(typingctx, x):
     return types.int64(x), codegen
 
 
+def describe_in_python(x: np.ndarray | None) -> Array:
+    """The Array of a NumPy array of one or two dimensions, or of None."""
+    if x is None:
+        return Array(0, NOTHING, 0, 0, 0, 0, 0, 0)
+    shape, strides = (*x.shape, 1), (*x.strides, 0)
+    kind = kind_of(types.Array(from_dtype(x.dtype), x.ndim, "A"))
+    return Array(x.ctypes.data, kind, x.ndim, *shape[:2], *strides[:2], int(x.flags.writeable))
+
+
 def array_fields(context, builder, array_type, value, kind):
     array = context.make_array(array_type)(context, builder, value)
     shape = cgutils.unpack_tuple(builder, array.shape) if array_type.ndim else []
@@ -110,12 +122,19 @@ def integer(typingctx, x):
 
 # ------------------------------------------------------------------------------------------------------------- faults
 
-FAULTS = NO_FAULT, NOT_ARRAY, WRONG_NDIM, WRONG_DTYPE, READ_ONLY, WRONG_LENGTH, SHARES_MEMORY, UNKNOWN_CODE = range(8)
+FAULTS = range(12)
+(
+    NO_FAULT, NOT_ARRAY, WRONG_NDIM, WRONG_DTYPE, READ_ONLY, WRONG_LENGTH, SHARES_MEMORY, UNKNOWN_CODE, TOO_SMALL,
+    OUT_OF_RANGE, WRONG_LABEL, NOT_TARGETS,
+) = FAULTS  # fmt: skip
 NAMES = (
     "delta", "a", "w", "b", "z", "out", "stored", "activation", "y", "sample_weight", "parameters", "gradients",
-    "velocity", "m", "v", "x",
+    "velocity", "m", "v", "x", "step", "p", "label_smoothing", "quantile", "norm", "value",
 )  # fmt: skip
-DELTA, A, W, B, Z, OUT, STORED, ACTIVATION, Y, SAMPLE_WEIGHT, PARAMETERS, GRADIENTS, VELOCITY, M, V, X = range(len(NAMES))
+(
+    DELTA, A, W, B, Z, OUT, STORED, ACTIVATION, Y, SAMPLE_WEIGHT, PARAMETERS, GRADIENTS, VELOCITY, M, V, X, STEP, P,
+    LABEL_SMOOTHING, QUANTILE, NORM, VALUE,
+) = range(len(NAMES))  # fmt: skip
 
 
 class Fault(NamedTuple):
@@ -164,6 +183,16 @@ WORDING = {
     ),
     SHARES_MEMORY: lambda axis, got, other, expected: f"shares memory with {other}, expected memory of its own",
     UNKNOWN_CODE: lambda axis, got, other, expected: f"got {got}, expected one of fb.Activation, 0 to {expected}",
+    TOO_SMALL: lambda axis, got, other, expected: f"got {got}, expected an integer of at least {expected}",
+    OUT_OF_RANGE: lambda axis, got, other, expected: (
+        f"got {struct.unpack('d', struct.pack('q', got))[0]}, expected "
+        + (f"a number from 0 to {expected}" if expected else "a number of at least 0")
+    ),
+    WRONG_LABEL: lambda axis, got, other, expected: f"got label {got} in row {axis}, expected 0 to {expected}",
+    NOT_TARGETS: lambda axis, got, other, expected: (
+        f"got {axis} dimensions of dtype {_dtype_name(got)}, "
+        f"expected 1 of integers (labels) or 2 of {_dtype_name(expected)}"
+    ),
 }
 _DTYPE_FAULTS = (NOT_ARRAY, WRONG_DTYPE)
 

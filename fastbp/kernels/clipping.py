@@ -1,0 +1,231 @@
+"""Gradient clipping: by value, and by the Euclidean norm over a whole flat vector, whose sum of squares is split alike
+for any number of threads."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+
+from fastbp._check import (
+    CLEAR,
+    GRADIENTS,
+    NORM,
+    OUT_OF_RANGE,
+    VALUE,
+    Array,
+    check_floats,
+    check_output,
+    describe,
+    kind_of_dtype,
+    raise_fault,
+    refuse,
+)
+from fastbp._jit import code_per_dtype, inner, kernel
+from fastbp._llvm import address_of, call, fetch, on_stack, read, write
+from fastbp._vector import Vector, fma, full, llvm_type, load, maximum, minimum, reduce_add, splat, store, vector_of
+from fastbp.gemm.driver import rounded_up, share
+from fastbp.gemm.multiply import parts_for
+from fastbp.gemm.pack import copier
+from fastbp.gemm.region import region, run
+from fastbp.kernels.operands import as_row, bytes_of_rows, row_maker
+
+# ----------------------------------------------------------------------------------------------------- sum of squares
+
+SLICES = 64
+FLOPS_PER_ELEMENT = 8.0  # for the choice of threads
+
+
+class NormSquared(NamedTuple):
+    """The sums of the squares of a flat vector's slices, at most `SLICES` of them, go to `sums`, as float64."""
+
+    x: int
+    size: int
+    sums: int
+
+
+@inner
+def slice_length(size):
+    """How many elements each slice has, by the size alone; the last has what is left."""
+    return max(4096, rounded_up((size + SLICES - 1) // SLICES, 32))
+
+
+@inner
+def slice_count(size):
+    length = slice_length(size)
+    return (size + length - 1) // length
+
+
+@intrinsic
+def eight(typingctx, real):
+    """Eight zeros of dtype `real`: tells `load` how many elements to take."""
+    vector = Vector(real.dtype, 8)
+    return vector(real), lambda context, builder, signature, args: full(vector, 0)
+
+
+@intrinsic
+def widened(typingctx, x):
+    """A vector of float32 or float64 as one of float64."""
+    wide = x.of(types.float64)
+
+    def codegen(context, builder, signature, args):
+        return args[0] if x == wide else builder.fpext(args[0], llvm_type(wide))
+
+    return wide(x), codegen
+
+
+@code_per_dtype
+def norm_squared(real):
+    """norm_squared(args, part, parts): a part of the slices of the NormSquared at `args`.
+
+    In float64, so that no square of a float32 overflows; in 32 partial sums a slice.
+    """
+    size = real.bitwidth // 8
+
+    def norm_squared(args, part, parts):
+        p = fetch(NormSquared, args)
+        length = slice_length(p.size)
+        first, count = share(slice_count(p.size), 1, part, parts)
+        for k in range(first, first + count):
+            end = min((k + 1) * length, p.size)
+            sum0 = splat(types.float64, 0.0)
+            sum1, sum2, sum3 = sum0, sum0, sum0
+            for i in range(k * length, end, 32):
+                place, n = p.x + size * i, end - i
+                x0 = widened(load(place, n, eight(real)))
+                x1 = widened(load(place + size * 8, max(n - 8, 0), eight(real)))
+                x2 = widened(load(place + size * 16, max(n - 16, 0), eight(real)))
+                x3 = widened(load(place + size * 24, max(n - 24, 0), eight(real)))
+                sum0, sum1, sum2, sum3 = fma(x0, x0, sum0), fma(x1, x1, sum1), fma(x2, x2, sum2), fma(x3, x3, sum3)
+            write(p.sums + 8 * k, reduce_add((sum0 + sum1) + (sum2 + sum3)))
+        return 0
+
+    return norm_squared
+
+
+@inner
+def total_of(sums, size):
+    """The sum of squares of a vector of that size, from what `norm_squared` left at `sums`."""
+    total = 0.0
+    for k in range(slice_count(size)):
+        total += read(sums + 8 * k, types.float64)
+    return total
+
+
+# -------------------------------------------------------------------------------------------------------- scale, limit
+
+
+class Clip(NamedTuple):
+    """x = scale * x, limited to -bound .. bound, in place."""
+
+    x: int
+    size: int
+    scale: float
+    bound: float
+
+
+@code_per_dtype
+def clip(real):
+    """clip(args, part, parts): a part of the elements of the Clip at `args`. NaN stays NaN."""
+    size, lanes = real.bitwidth // 8, vector_of(real).lanes
+
+    def clip(args, part, parts):
+        p = fetch(Clip, args)
+        start, length = share(p.size, 4 * lanes, part, parts)
+        for i in range(start, start + length, lanes):
+            n, place = start + length - i, p.x + size * i
+            x = p.scale * load(place, n, real)
+            store(place, minimum(p.bound, maximum(-p.bound, x)), n)
+        return 0
+
+    return clip
+
+
+# ---------------------------------------------------------------------------------------------------------- the kernels
+
+
+class Limit(NamedTuple):
+    """What a kernel asks for, and what it gets back."""
+
+    limit: float
+    norm: float
+
+
+@code_per_dtype
+def clip_code(real):
+    """clip_code(gradients, args, name, region, fault): clip by the Limit at `args`, argument `name`."""
+    kind, size, with_rows, copy = kind_of_dtype(real), real.bitwidth // 8, row_maker(real), copier(real)
+
+    @inner
+    def norm_of(x, parts, region):
+        sums = np.empty(SLICES)
+        args = on_stack(NormSquared(x.address, x.columns, address_of(sums)))
+        run(region, norm_squared(real), args, parts)
+        norm = math.sqrt(total_of(address_of(sums), x.columns))
+        sums[0] = 0  # its address does not keep it alive
+        return norm
+
+    @inner
+    def clip_row(x, args, name, region):
+        parts, limit, scale = parts_for(FLOPS_PER_ELEMENT * x.columns, region), fetch(Limit, args).limit, 1.0
+        if name == NORM:
+            norm = norm_of(x, parts, region)
+            write(args + 8, norm)
+            scale = limit / norm if norm > limit else 1.0
+            limit = math.inf
+        if scale != 1 or limit != math.inf:
+            run(region, clip(real), on_stack(Clip(x.address, x.columns, scale, limit)), parts)
+
+    @inner
+    def clip_copy(x, args, name, region):
+        room = np.empty(bytes_of_rows(x, size), np.uint8)
+        rows = with_rows(x, address_of(room), True)
+        clip_row(rows, args, name, region)
+        copy(x.address, x.row_stride, x.column_stride, rows.address, rows.row_stride, size, 1, x.columns)
+        room[0] = 0  # its address does not keep it alive
+
+    def clip_code(gradients, args, name, region, fault):
+        x, limit = fetch(Array, gradients), fetch(Limit, args).limit
+        if (
+            check_floats(fault, GRADIENTS, x, 1, GRADIENTS, kind)
+            and check_output(fault, GRADIENTS, x)
+            and (limit >= 0 or refuse(fault, OUT_OF_RANGE, name, 0, read(args, types.int64), 0, 0))
+        ):
+            x = as_row(x)
+            if bytes_of_rows(x, size) == 0:
+                clip_row(x, args, name, region)
+            else:
+                clip_copy(x, args, name, region)
+        return 0
+
+    return clip_code
+
+
+@kernel
+def clip_by_norm(gradients, norm):
+    """gradients *= min(1, norm / |gradients|): limits the Euclidean norm. Returns |gradients| before, a float64.
+
+    gradients: a float32 or float64 vector, any strides, updated in place. Infinite or NaN elements are for the caller
+    to find, in the result. Raises ShapeError (a ValueError) or DtypeError (a TypeError) before anything is written.
+    Pascanu, Mikolov and Bengio (2013).
+    """
+    fault = on_stack(CLEAR)
+    args = on_stack(Limit(norm, 0.0))
+    call(clip_code(gradients), (describe(gradients), args, NORM, region(), fault))
+    raise_fault(fault)
+    return fetch(Limit, args).norm
+
+
+@kernel
+def clip_by_value(gradients, value):
+    """Limit every element of gradients to -value .. value; NaN stays NaN. Returns gradients.
+
+    gradients: a float32 or float64 vector, any strides, updated in place. Raises ShapeError (a ValueError) or
+    DtypeError (a TypeError) before anything is written.
+    """
+    fault = on_stack(CLEAR)
+    args = on_stack(Limit(value, 0.0))
+    call(clip_code(gradients), (describe(gradients), args, VALUE, region(), fault))
+    raise_fault(fault)
+    return gradients
