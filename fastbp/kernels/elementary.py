@@ -78,24 +78,29 @@ def power_of_two(exponent):
 
 
 @inlined
-def times_exp_of_reduced(factor, r, k_bits):
-    """factor * 2**k * exp(r). 2**k in two steps: alone it can be out of range; only the last rounds."""
+def factors_of_exp(r, k_bits):
+    """Two factors of 2**k exp(r), both in range where their product may not be."""
     half = k_bits >> 1
-    return polynomial(r, EXP) * factor * power_of_two(half) * power_of_two(k_bits - half)
+    return power_of_two(half), polynomial(r, EXP) * power_of_two(k_bits - half)
 
 
 @inlined
 def times_exp(factor, x):
     """factor * exp(x), also where exp(x) alone would underflow, for x <= HIGHEST."""
     r, k_bits = reduced(maximum(LOWEST, x))
-    return times_exp_of_reduced(factor, r, k_bits)
+    power, rest = factors_of_exp(r, k_bits)
+    return (factor * power) * rest
 
 
 @inlined
-def times_exp_of_sum(factor, x, tail):
-    """factor * exp(x + tail), where x + tail is a product or sum in twice the precision, for x <= HIGHEST."""
+def plus_times_exp(addend, factor, x, tail):
+    """addend + factor * exp(x + tail) for x <= HIGHEST; the tail is what a rounded product or sum x lacks.
+
+    Rounded once at the end, gradual underflow included. Without a tail pass -0.0, whose addition compiles to nothing.
+    """
     r, k_bits = reduced(maximum(LOWEST, x))
-    return times_exp_of_reduced(factor, r + tail, k_bits)
+    power, rest = factors_of_exp(r + tail, k_bits)
+    return fma(factor * power, rest, addend)
 
 
 @inlined
@@ -136,9 +141,10 @@ def tanh(x):
 
 @inlined
 def sigmoid(x):
-    """1 / (1 + exp(-x)), as exp(x) / (1 + exp(x)) where x < 0: nothing overflows or cancels."""
+    """1 / (1 + exp(-x)) = 1 - q, or t (1 - q) where x < 0, t = exp(-|x|), q = t / (1 + t); the error of q is damped."""
     t = times_exp(1, -absolute(x))
-    return select(x < 0, t, 1) / (1 + t)
+    y = select(x < 0, t, 1)
+    return fma(-y, t / (1 + t), y)
 
 
 # ----------------------------------------------------------------------------------------------------------- logarithm
@@ -187,9 +193,9 @@ def log_of_parts(f, k):
 
 @inlined
 def with_limits(y, x, at_zero):
-    """y, but for the logarithm's values at and below its pole, where `at_zero` is zero, and at infinity."""
+    """y, but for the logarithm's values at and below its pole, where `at_zero` is zero, at infinity and NaN."""
     y = select(at_zero < 0, math.nan, select(at_zero == 0, -math.inf, y))
-    return select(x == math.inf, x, y)
+    return select(x < math.inf, y, x)  # NaN is not below infinity
 
 
 @inlined
@@ -229,21 +235,21 @@ ERF = PerDtype(
 )  # fmt: skip
 
 SQRT_2PI = 2.5066282746310007
-# exp(-t**2 / 2) / Phi(-t) - sqrt(2 pi) t as a quotient A / B, 0 <= t <= 15 and 39, degrees 4/5 and 9/10: 2**-29.9 and
-# 2**-56.7 of the sum with sqrt(2 pi) t
+# exp(-t**2 / 2) / Phi(-t) - sqrt(2 pi) t as a quotient A / B, 0 <= t <= 15 and 39, degrees 4/5 and 9/10: 2**-29.2 and
+# 2**-56.1 of the sum with sqrt(2 pi) t. A(0) is 3/2 because what is just above 1 loses most in rounding
 TAIL_A = PerDtype(
-    (1, 0.6308729, 0.20847979, 0.037467442, 0.0031342101),
+    (1.5, 0.9463092, 0.31271985, 0.056201153, 0.004701312),
     (
-        1, 1.2382002047528824, 0.7840186892211486, 0.3222736557924929, 0.0933981464860646, 0.019643794618445752,
-        0.0029902786546067797, 0.0003180713602379719, 2.156919863878247e-05, 7.1891301927269e-07,
+        1.5, 1.8573003071293237, 1.1760280338317228, 0.4834104836887394, 0.14009721972909692, 0.029465691927668628,
+        0.004485417981910169, 0.0004771070403569578, 3.2353797958173706e-05, 1.078369528909035e-06,
     ),
 )  # fmt: skip
 TAIL_B = PerDtype(
-    (0.5, 0.54315126, 0.28329685, 0.08553887, 0.014953381, 0.0012502501),
+    (0.75, 0.8147268, 0.4249453, 0.12830836, 0.022430066, 0.0018753748),
     (
-        0.5, 0.8468148906327584, 0.7093640054522663, 0.38049749542743383, 0.14349310914176566, 0.0395947197315825,
-        0.008088804312107484, 0.0012101582964248983, 0.0001274657237628807, 8.604865286936653e-06,
-        2.8680479934255695e-07,
+        0.75, 1.2702223359491376, 1.0640460081783996, 0.5707462431411507, 0.2152396637126485, 0.059392079597373755,
+        0.012133206468161226, 0.0018152374446373475, 0.00019119858564432105, 1.2907297930404978e-05,
+        4.302071990138354e-07,
     ),
 )  # fmt: skip
 

@@ -21,10 +21,10 @@ from fastbp.kernels.elementary import (
     expm1,
     log1p_of_fraction,
     normal_tail,
+    plus_times_exp,
     sigmoid,
     tanh,
     times_exp,
-    times_exp_of_sum,
 )
 
 
@@ -153,7 +153,7 @@ FAR = PerDtype(110, 760)  # exp(-FAR) FAR underflows to zero
 def silu(z):
     """z sigmoid(z); sigmoid(-t) = exp(-t) / (1 + exp(-t))"""
     t = minimum(FAR, absolute(z))
-    return maximum(0, z) + times_exp(-t / (1 + times_exp(1, -t)), -t)
+    return plus_times_exp(maximum(0, z), -t / (1 + times_exp(1, -t)), -t, -0.0)
 
 
 @inlined
@@ -183,7 +183,7 @@ def gelu(z):
     """z Phi(z), Phi the normal distribution; Phi(-t) = normal_tail(t) exp(-t**2 / 2), t**2 in twice the precision."""
     t = minimum(NORMAL_FAR, absolute(z))
     exponent = 0.5 * t * t
-    return maximum(0, z) + times_exp_of_sum(-t * normal_tail(t), -exponent, fma(-0.5 * t, t, exponent))
+    return plus_times_exp(maximum(0, z), -t * normal_tail(t), -exponent, fma(-0.5 * t, t, exponent))
 
 
 @inlined
@@ -220,7 +220,8 @@ def gelu_tanh(z):
     slope_low = (LINEAR - (slope - shift)) + (cubic - shift) + (cubic_low + LINEAR_LOW)
     v = t * slope
     v_low = fma(t, slope_low, fma(t, slope, -v))
-    return maximum(0, z) + times_exp_of_sum(-t / (1 + times_exp_of_sum(1, -v, -v_low)), -v, -v_low)
+    d = plus_times_exp(splat(z, 1), 1, -v, -v_low)
+    return plus_times_exp(maximum(0, z), -t / d, -v, -v_low)
 
 
 @inlined
@@ -236,11 +237,12 @@ MISH_IS_Z = PerDtype(20, 40)
 
 @inlined
 def mish(z):
-    """z tanh(softplus(z)) = z e (e + 2) / (e (e + 2) + 2), e = exp(z)"""
+    """z tanh(softplus(z)) = z (1 - 2 / d), or z e (1 - e (1 + e) / d) where z < 0, d = e (e + 2) + 2, e = exp(z)"""
     x = minimum(MISH_IS_Z, maximum(LOWEST, z))
     e = times_exp(1, x)
-    y = times_exp(x * (e + 2) / fma(e, e + 2, 2), x)
-    return select(z > MISH_IS_Z, z, y)
+    d = fma(e, e + 2, 2)
+    y = fma(-x, select(x > 0, splat(x, 2), fma(e, e, e)) / d, x)
+    return select(z > MISH_IS_Z, z, select(x > 0, y, times_exp(y, x)))
 
 
 @inlined
