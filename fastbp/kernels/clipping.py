@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastbp._check import (
@@ -23,7 +24,7 @@ from fastbp._check import (
     refuse,
 )
 from fastbp._jit import code_per_dtype, inner, kernel
-from fastbp._llvm import address_of, call, fetch, on_stack, read, write
+from fastbp._llvm import I64, address_of, call, fetch, on_stack, read, write
 from fastbp._vector import Vector, fma, full, llvm_type, load, maximum, minimum, reduce_add, splat, store, vector_of
 from fastbp.gemm.driver import rounded_up, share
 from fastbp.gemm.multiply import parts_for
@@ -104,6 +105,16 @@ def norm_squared(real):
     return norm_squared
 
 
+@intrinsic
+def room_for_sums(typingctx):
+    """The address of `SLICES` float64 on the stack; it lives as long as the calling function runs."""
+
+    def codegen(context, builder, signature, args):
+        return builder.ptrtoint(cgutils.alloca_once(builder, I64, SLICES), I64)
+
+    return types.int64(), codegen
+
+
 @inner
 def total_of(sums, size):
     """The sum of squares of a vector of that size, from what `norm_squared` left at `sums`."""
@@ -111,6 +122,19 @@ def total_of(sums, size):
     for k in range(slice_count(size)):
         total += read(sums + 8 * k, types.float64)
     return total
+
+
+def norm_maker(real):
+    """norm_of(x, size, region): the Euclidean norm of the flat vector at address x. Allocates nothing."""
+
+    @inner
+    def norm_of(x, size, region):
+        sums = room_for_sums()
+        args = on_stack(NormSquared(x, size, sums))
+        run(region, norm_squared(real), args, parts_for(FLOPS_PER_ELEMENT * size, region))
+        return math.sqrt(total_of(sums, size))
+
+    return norm_of
 
 
 # -------------------------------------------------------------------------------------------------------- scale, limit
@@ -156,25 +180,18 @@ class Limit(NamedTuple):
 def clip_code(real):
     """clip_code(gradients, args, name, region, fault): clip by the Limit at `args`, argument `name`."""
     kind, size, with_rows, copy = kind_of_dtype(real), real.bitwidth // 8, row_maker(real), copier(real)
-
-    @inner
-    def norm_of(x, parts, region):
-        sums = np.empty(SLICES)
-        args = on_stack(NormSquared(x.address, x.columns, address_of(sums)))
-        run(region, norm_squared(real), args, parts)
-        norm = math.sqrt(total_of(address_of(sums), x.columns))
-        sums[0] = 0  # its address does not keep it alive
-        return norm
+    norm_of = norm_maker(real)
 
     @inner
     def clip_row(x, args, name, region):
-        parts, limit, scale = parts_for(FLOPS_PER_ELEMENT * x.columns, region), fetch(Limit, args).limit, 1.0
+        limit, scale = fetch(Limit, args).limit, 1.0
         if name == NORM:
-            norm = norm_of(x, parts, region)
+            norm = norm_of(x.address, x.columns, region)
             write(args + 8, norm)
             scale = limit / norm if norm > limit else 1.0
             limit = math.inf
         if scale != 1 or limit != math.inf:
+            parts = parts_for(FLOPS_PER_ELEMENT * x.columns, region)
             run(region, clip(real), on_stack(Clip(x.address, x.columns, scale, limit)), parts)
 
     @inner

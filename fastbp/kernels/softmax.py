@@ -1,0 +1,147 @@
+"""Softmax of rows: its two passes, shared with the cost on logits, and the kernel."""
+
+import functools
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from fastbp._check import (
+    CLEAR,
+    OUT,
+    Array,
+    Z,
+    check_apart_or_same,
+    check_floats,
+    check_output,
+    check_shape,
+    describe,
+    kind_of_dtype,
+    raise_fault,
+)
+from fastbp._jit import code_per_dtype, inner, kernel
+from fastbp._llvm import address_of, call, fetch, on_stack
+from fastbp._vector import first, load, maximum, reduce_add, reduce_max, select, splat, store, vector_of
+from fastbp.gemm.driver import share
+from fastbp.gemm.multiply import parts_for
+from fastbp.gemm.pack import copier
+from fastbp.gemm.region import region, run
+from fastbp.kernels.elementary import times_exp
+from fastbp.kernels.operands import bytes_of_rows, output_like, row_maker
+
+FLOPS_PER_ELEMENT = 32.0  # for the choice of threads
+
+
+@functools.cache
+def row_passes(real):
+    """(highest, exponentials) on a contiguous row of `columns` elements.
+
+    highest(z, columns): the largest element; NaNs may be lost. exponentials(z, e, columns, top): the sum of
+    exp(z - top); they are stored at e, which may be z, unless it is 0. Their sum is in one partial sum a lane.
+    """
+    size, lanes = real.bitwidth // 8, vector_of(real).lanes
+
+    @inner
+    def highest(z, columns):
+        top = splat(real, -math.inf)
+        for j in range(0, columns, lanes):
+            x = load(z + size * j, columns - j, real)
+            top = maximum(top, select(first(columns - j, real), x, -math.inf))
+        return reduce_max(top)
+
+    @inner
+    def exponentials(z, e, columns, top):
+        total = splat(real, 0.0)
+        for j in range(0, columns, lanes):
+            n = columns - j
+            x = select(first(n, real), times_exp(1, load(z + size * j, n, real) - top), 0)
+            if e != 0:
+                store(e + size * j, x, n)
+            total = total + x
+        return reduce_add(total)
+
+    return highest, exponentials
+
+
+class Softmax(NamedTuple):
+    """out = softmax of the rows of z; rows are contiguous, strides in bytes."""
+
+    z: int
+    z_stride: int
+    out: int
+    out_stride: int
+    rows: int
+    columns: int
+
+
+@code_per_dtype
+def softmax_rows(real):
+    """softmax_rows(args, part, parts): a part of the rows of the Softmax at `args`."""
+    size, lanes = real.bitwidth // 8, vector_of(real).lanes
+    highest, exponentials = row_passes(real)
+
+    def softmax_rows(args, part, parts):
+        p = fetch(Softmax, args)
+        start, rows = share(p.rows, 1, part, parts)
+        for k in range(start, start + rows):
+            z, out = p.z + k * p.z_stride, p.out + k * p.out_stride
+            scale = 1 / exponentials(z, out, p.columns, highest(z, p.columns))
+            for j in range(0, p.columns, lanes):
+                n = p.columns - j
+                store(out + size * j, scale * load(out + size * j, n, real), n)
+        return 0
+
+    return softmax_rows
+
+
+@code_per_dtype
+def softmax_code(real):
+    """softmax_code(z, out, region, fault): check, then run softmax_rows."""
+    kind, size, with_rows, copy = kind_of_dtype(real), real.bitwidth // 8, row_maker(real), copier(real)
+
+    @inner
+    def run_rows(x, c, region):
+        args = on_stack(Softmax(x.address, x.row_stride, c.address, c.row_stride, c.rows, c.columns))
+        run(region, softmax_rows(real), args, parts_for(FLOPS_PER_ELEMENT * c.rows * c.columns, region))
+
+    @inner
+    def run_on_copies(x, c, region, needed):
+        room = np.empty(needed, np.uint8)
+        rows = with_rows(c, address_of(room), False)
+        run_rows(with_rows(x, address_of(room) + bytes_of_rows(c, size), True), rows, region)
+        if rows.address != c.address:
+            copy(c.address, c.row_stride, c.column_stride, rows.address, rows.row_stride, size, c.rows, c.columns)
+        room[0] = 0  # its address does not keep it alive
+
+    def softmax_code(z, out, region, fault):
+        x, c = fetch(Array, z), fetch(Array, out)
+        if (
+            check_floats(fault, Z, x, 2, Z, kind)
+            and check_floats(fault, OUT, c, 2, Z, kind)
+            and check_shape(fault, OUT, c, x.rows, Z, x.columns, Z)
+            and check_output(fault, OUT, c)
+            and check_apart_or_same(fault, OUT, c, Z, x, size)
+        ):
+            needed = bytes_of_rows(x, size) + bytes_of_rows(c, size)
+            if needed == 0:
+                run_rows(x, c, region)
+            else:
+                run_on_copies(x, c, region, needed)
+        return 0
+
+    return softmax_code
+
+
+@kernel
+def softmax(z, out=None):
+    """exp(z) divided by its row sums: each row of the logits z as probabilities.
+
+    z (K, m): float32 or float64, any strides. out (K, m): overwritten; it may be z itself, and is allocated when None.
+    Returns out. The largest element of a row is subtracted first, so that nothing overflows. Raises ShapeError (a
+    ValueError) or DtypeError (a TypeError) before anything is written.
+    """
+    result = output_like(out, z)
+    fault = on_stack(CLEAR)
+    call(softmax_code(z), (describe(z), describe(result), region(), fault))
+    raise_fault(fault)
+    return result
