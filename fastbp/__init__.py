@@ -1,3 +1,37 @@
-from fastbp._version import __version__
+"""Backpropagation over a whole minibatch at the limit of the CPU, from Python and from inside `@njit` code."""
 
-__all__ = ["__version__"]
+from fastbp import activations, callbacks, engine, kernels, losses, optimizers, schedules
+from fastbp._version import __version__
+from fastbp.activations import Activation
+from fastbp.callbacks import Callback, EarlyStopping
+from fastbp.check_gradients import check_gradients
+from fastbp.layers import Dense, Dropout
+from fastbp.model import Sequential
+from fastbp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
+from fastbp.training import History
+from fastbp.versions import show_versions
+
+__all__ = [
+    "SGD",
+    "Activation",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Callback",
+    "Dense",
+    "Dropout",
+    "EarlyStopping",
+    "History",
+    "RMSprop",
+    "Sequential",
+    "__version__",
+    "activations",
+    "callbacks",
+    "check_gradients",
+    "engine",
+    "kernels",
+    "losses",
+    "optimizers",
+    "schedules",
+    "show_versions",
+]

@@ -122,18 +122,19 @@ def integer(typingctx, x):
 
 # ------------------------------------------------------------------------------------------------------------- faults
 
-FAULTS = range(12)
+FAULTS = range(14)
 (
     NO_FAULT, NOT_ARRAY, WRONG_NDIM, WRONG_DTYPE, READ_ONLY, WRONG_LENGTH, SHARES_MEMORY, UNKNOWN_CODE, TOO_SMALL,
-    OUT_OF_RANGE, WRONG_LABEL, NOT_TARGETS,
+    OUT_OF_RANGE, WRONG_LABEL, NOT_TARGETS, TOO_MANY_ROWS, NO_ROW,
 ) = FAULTS  # fmt: skip
 NAMES = (
     "delta", "a", "w", "b", "z", "out", "stored", "activation", "y", "sample_weight", "parameters", "gradients",
     "velocity", "m", "v", "x", "step", "p", "label_smoothing", "quantile", "norm", "value",
+    "order", "input_delta", "network",
 )  # fmt: skip
 (
     DELTA, A, W, B, Z, OUT, STORED, ACTIVATION, Y, SAMPLE_WEIGHT, PARAMETERS, GRADIENTS, VELOCITY, M, V, X, STEP, P,
-    LABEL_SMOOTHING, QUANTILE, NORM, VALUE,
+    LABEL_SMOOTHING, QUANTILE, NORM, VALUE, ORDER, INPUT_DELTA, NETWORK,
 ) = range(len(NAMES))  # fmt: skip
 
 
@@ -189,6 +190,8 @@ WORDING = {
         + (f"a number from 0 to {expected}" if expected else "a number of at least 0")
     ),
     WRONG_LABEL: lambda axis, got, other, expected: f"got label {got} in row {axis}, expected 0 to {expected}",
+    TOO_MANY_ROWS: lambda axis, got, other, expected: f"got {got} rows, expected 1 to {expected}, the batch size",
+    NO_ROW: lambda axis, got, other, expected: f"got row {got} at place {axis}, expected 0 to {expected}",
     NOT_TARGETS: lambda axis, got, other, expected: (
         f"got {axis} dimensions of dtype {_dtype_name(got)}, "
         f"expected 1 of integers (labels) or 2 of {_dtype_name(expected)}"

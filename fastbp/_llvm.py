@@ -11,6 +11,7 @@ from numba import types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 
 I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 FIELD_TYPES = {int: types.int64, float: types.float64, "int": types.int64, "float": types.float64}
@@ -62,6 +63,22 @@ def write(typingctx, address, value):
         return context.get_dummy_value()
 
     return types.void(types.int64, value), codegen
+
+
+@intrinsic
+def array_at(typingctx, address, length, kind):
+    """A view of `length` elements of numba type `kind` at `address`; it does not keep them alive."""
+    result = types.Array(kind.dtype, 1, "C")
+
+    def codegen(context, builder, signature, args):
+        array = context.make_array(result)(context, builder)
+        size = context.get_abi_sizeof(context.get_data_type(result.dtype))
+        place = pointer(builder, args[0], context.get_data_type(result.dtype))
+        shape, strides = (cgutils.pack_array(builder, [x]) for x in (args[1], I64(size)))
+        populate_array(array, place, shape, strides, I64(size), meminfo=None)
+        return array._getvalue()
+
+    return result(types.int64, types.int64, kind), codegen
 
 
 @intrinsic

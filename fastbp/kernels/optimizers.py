@@ -191,9 +191,9 @@ def rmsprop_step(parameters, gradients, v, learning_rate, rho=0.9, epsilon=1e-8,
     """v = rho v + (1 - rho) g**2; parameters -= learning_rate g / (sqrt(v) + epsilon).
 
     With g = gradients + weight_decay * parameters. parameters, gradients, v: float32 or float64 vectors of one dtype
-    and length, any strides, sharing no memory. parameters and v (zeros before the first step): updated in place. Returns
-    parameters. Raises ShapeError (a ValueError) or DtypeError (a TypeError) before anything is written. Tieleman and
-    Hinton (2012).
+    and length, any strides, sharing no memory. parameters and v (zeros before the first step): updated in place.
+    Returns parameters. Raises ShapeError (a ValueError) or DtypeError (a TypeError) before anything is written.
+    Tieleman and Hinton (2012).
     """
     fault = on_stack(CLEAR)
     numbers = (learning_rate, rho, epsilon, 0.0, 0.0, weight_decay, 1.0, math.inf, 1)

@@ -1,0 +1,185 @@
+"""The memory of a network: its table, buffers and workspace, laid out once; and views of it for Python and for `@njit`."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import config, types
+
+from fastbp.engine.table import NETWORK, OPERATION, VERSION, Network, Operation
+from fastbp.gemm.driver import work_bound
+
+LINE = 64  # bytes: every buffer and every row of one begins at a cache line
+
+
+class Layer(NamedTuple):
+    """What the table needs to know of one operation, whatever its kind."""
+
+    forward: int  # addresses of code
+    backward: int
+    inputs: int
+    outputs: int
+    weights: slice | None = None  # places in the flat vectors
+    bias: slice | None = None
+    activation: int = 0  # address of the forward pass
+    derivative: int = 0  # address of the backward pass; 0 for the identity
+    from_output: bool = True
+    rate: float = 0.0
+    propagates: bool = False  # its backward pass can apply the derivative of the layer below
+
+
+class State(NamedTuple):
+    """The arrays of a network that outlive a Training."""
+
+    parameters: np.ndarray
+    gradients: np.ndarray
+    moments: np.ndarray  # (moments of the optimizer, parameters)
+    counters: np.ndarray  # updates made, forward passes of training made
+    seed: int
+
+
+def training_type(name: str) -> Any:
+    """The NamedTuple that compiled code is given; its name carries the version of the layout into numba's types."""
+    fields = ("network", "operations", "parameters", "gradients", "moments", "counters", "learning_rate", "workspace")
+    return NamedTuple(name, [(field, np.ndarray) for field in fields])
+
+
+Training = training_type(f"Training{VERSION}")
+
+
+def rounded_up(x: int, unit: int) -> int:
+    return -(-x // unit) * unit
+
+
+class Arena:
+    """Hands out pieces of one workspace: first counts their bytes, then gives their addresses."""
+
+    def __init__(self) -> None:
+        self.size = LINE
+
+    def reserve(self, size: int) -> int:
+        """The offset of so many more bytes."""
+        offset, self.size = self.size, self.size + rounded_up(size, LINE)
+        return offset
+
+    def allocate(self) -> tuple[np.ndarray, int]:
+        """The workspace, of zeros (uninitialised numbers may be slow ones), and the address of offset 0."""
+        workspace = np.zeros(self.size + LINE, np.uint8)
+        return workspace, rounded_up(workspace.ctypes.data, LINE)
+
+
+class Buffer(NamedTuple):
+    """A matrix with a row a sample; its offset becomes an address when the workspace is allocated."""
+
+    offset: int
+    stride: int
+
+
+class Plan:
+    """Where the buffers of a table lie in the workspace."""
+
+    def __init__(self, layers: list[Layer], dtype: np.dtype, batch_size: int):
+        self.layers, self.size, self.batch_size = layers, dtype.itemsize, batch_size
+        self.arena = Arena()
+        self.x = self.matrix(layers[0].inputs)
+        self.y = self.matrix(max(layers[-1].outputs, 8 // self.size))  # or a row of int64 labels
+        self.weights = self.arena.reserve(batch_size * self.size)
+        self.outputs = [self.matrix(layer.outputs) for layer in layers]
+        self.z = [None if layer.from_output else self.matrix(layer.outputs) for layer in layers]
+        self.deltas = [self.matrix(layers[0].inputs), *(self.matrix(layer.outputs) for layer in layers)]
+        self.work_pitch = max(self.work_of(layer, dtype) for layer in layers)
+        self.work = self.arena.reserve(self.work_pitch * config.NUMBA_NUM_THREADS)
+
+    def matrix(self, columns: int) -> Buffer:
+        stride = rounded_up(columns * self.size, LINE)
+        return Buffer(self.arena.reserve(stride * self.batch_size), stride)
+
+    def work_of(self, layer: Layer, dtype: np.dtype) -> int:
+        if layer.weights is None:
+            return 0
+        real = getattr(types, dtype.name)
+        K, m, n = self.batch_size, layer.outputs, layer.inputs
+        return max(work_bound(real, *sizes) for sizes in ((K, m, n), (m, n, K), (K, n, m)))
+
+
+def set_fields(record: np.ndarray, places: dict[str, int], **values: float) -> None:
+    """Write fields of a Network or an Operation; a float as the bits of a float64."""
+    for name, value in values.items():
+        cells = record.view(np.float64) if isinstance(value, float) else record
+        cells[places[name] // 8] = value
+
+
+def make_training(layers: list[Layer], state: State, batch_size: int, **settings: float) -> Training:
+    """A Training over `state`, with a workspace for minibatches of `batch_size` rows; `settings` are fields of Network."""
+    dtype = state.parameters.dtype
+    plan = Plan(layers, dtype, batch_size)
+    workspace, base = plan.arena.allocate()
+    operations = np.zeros((len(layers), len(Operation._fields)), np.int64)
+    for i in range(len(layers)):
+        fill_operation(operations[i], i, plan, state, base)
+    learning_rate = np.zeros(1)
+    network = np.zeros(len(Network._fields), np.int64)
+    moments = [row.ctypes.data for row in state.moments]
+    set_fields(
+        network, NETWORK,
+        operations=operations.ctypes.data, count=len(layers), inputs=layers[0].inputs, outputs=layers[-1].outputs,
+        parameters=state.parameters.ctypes.data, gradients=state.gradients.ctypes.data, size=state.parameters.size,
+        m=moments[0] if len(moments) == 2 else 0, v=moments[-1] if moments else 0, batch_size=batch_size,
+        x_buffer=base + plan.x.offset, x_buffer_stride=plan.x.stride, y_buffer=base + plan.y.offset,
+        y_buffer_stride=plan.y.stride, weight_buffer=base + plan.weights, work=base + plan.work,
+        work_pitch=plan.work_pitch, learning_rate=learning_rate.ctypes.data, counters=state.counters.ctypes.data,
+        seed=state.seed,
+    )  # fmt: skip
+    set_fields(network, NETWORK, **settings)
+    return Training(
+        network, operations, state.parameters, state.gradients, state.moments, state.counters, learning_rate, workspace
+    )
+
+
+def fill_operation(record: np.ndarray, i: int, plan: Plan, state: State, base: int) -> None:
+    layer, size = plan.layers[i], plan.size
+    below, above = plan.layers[i - 1] if i else None, plan.layers[i + 1] if i + 1 < len(plan.layers) else None
+    set_fields(
+        record, OPERATION,
+        forward=layer.forward, backward=layer.backward, inputs=layer.inputs, outputs=layer.outputs,
+        flops=2.0 * layer.inputs * layer.outputs if layer.weights is not None else 64.0 * layer.outputs,
+        activation=layer.activation, number=i, rate=float(layer.rate),
+    )  # fmt: skip
+    fill_buffers(record, i, plan, base)
+    if layer.weights is not None:
+        at = layer.weights.start * size
+        set_fields(
+            record, OPERATION, weights=state.parameters.ctypes.data + at, grad_w=state.gradients.ctypes.data + at,
+            weight_count=layer.weights.stop - layer.weights.start,
+        )  # fmt: skip
+    if layer.bias is not None:
+        at = layer.bias.start * size
+        set_fields(
+            record, OPERATION, bias=state.parameters.ctypes.data + at, grad_b=state.gradients.ctypes.data + at,
+            bias_count=layer.bias.stop - layer.bias.start,
+        )  # fmt: skip
+    if layer.derivative and not (above is not None and above.propagates):
+        stored = stored_buffer(plan, i)
+        set_fields(
+            record, OPERATION, derivative=layer.derivative, stored=base + stored.offset, stored_stride=stored.stride
+        )
+    if below is not None and below.derivative and layer.propagates:
+        stored = stored_buffer(plan, i - 1)
+        set_fields(
+            record, OPERATION, below=below.derivative, below_stored=base + stored.offset, below_stored_stride=stored.stride
+        )
+
+
+def stored_buffer(plan: Plan, i: int) -> Buffer:
+    """What the derivative of layer i is computed from."""
+    return plan.outputs[i] if plan.layers[i].from_output else plan.z[i]
+
+
+def fill_buffers(record: np.ndarray, i: int, plan: Plan, base: int) -> None:
+    places = {"output": plan.outputs[i], "z": plan.z[i], "delta": plan.deltas[i + 1], "input_delta": plan.deltas[i]}
+    if i:
+        places["input"] = plan.outputs[i - 1]
+    for name, buffer in places.items():
+        if buffer is not None:
+            set_fields(record, OPERATION, **{name: base + buffer.offset, f"{name}_stride": buffer.stride})

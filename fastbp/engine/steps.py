@@ -1,0 +1,301 @@
+"""Steps of training over the table: forward walks it down, backward up; code compiled once a dtype.
+
+All take the address of a Network and the address of the parallel region (0: one thread). A step is
+
+    minibatch -> forward -> cost and its delta -> backward -> update
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastbp._check import NOTHING, Array, kind_of_dtype
+from fastbp._jit import code_per_dtype, inner
+from fastbp._llvm import call, fetch, on_stack, read, write
+from fastbp.engine.minibatch import INT64_KIND, gather_labels, row_gatherer
+from fastbp.engine.table import NETWORK, OPERATION_BYTES, Call, Network, Operation
+from fastbp.gemm.multiply import parts_for
+from fastbp.gemm.pack import copier
+from fastbp.gemm.region import run
+from fastbp.kernels.activations import FLOPS_PER_ELEMENT, Elementwise, elementwise
+from fastbp.kernels.clipping import norm_maker
+from fastbp.kernels.costs import AT_COST as AT_LOSS_COST
+from fastbp.kernels.costs import AT_WEIGHT as AT_LOSS_WEIGHT
+from fastbp.kernels.costs import Loss
+from fastbp.kernels.passes import Backward
+from fastbp.kernels.updates import Update
+
+AT_X, AT_X_STRIDE, AT_ROWS, AT_TRAINS, AT_WANTS = (
+    NETWORK[name] for name in ("x", "x_stride", "rows", "trains", "wants_input_delta")
+)
+
+
+@inner
+def last_operation(t):
+    return fetch(Operation, t.operations + (t.count - 1) * OPERATION_BYTES)
+
+
+@code_per_dtype
+def forward(real):
+    """forward(network, trains, region): the outputs of all operations for the minibatch that the network holds."""
+
+    def forward(network, trains, region):
+        t = fetch(Network, network)
+        write(network + AT_TRAINS, trains)
+        if trains != 0:
+            write(t.counters + 8, read(t.counters + 8, np.int64) + 1)
+        for i in range(t.count):
+            operation = t.operations + i * OPERATION_BYTES
+            o = fetch(Operation, operation)
+            run(region, o.forward, on_stack(Call(network, operation)), parts_for(o.flops * t.rows, region))
+        return 0
+
+    return forward
+
+
+@code_per_dtype
+def backward(real):
+    """backward(network, region): all gradients, from the delta of the last operation, which is dC/d(output)."""
+    size = real.bitwidth // 8
+
+    @inner
+    def apply_derivative(t, o, region):
+        args = on_stack(Backward(0, 0, o.stored, o.stored_stride))
+        block = on_stack(Elementwise(o.derivative, args, o.delta, o.delta_stride, t.rows, o.outputs, size))
+        run(region, elementwise(), block, parts_for(FLOPS_PER_ELEMENT * t.rows * o.outputs, region))
+
+    def backward(network, region):
+        t = fetch(Network, network)
+        for i in range(t.count - 1, -1, -1):
+            operation = t.operations + i * OPERATION_BYTES
+            o = fetch(Operation, operation)
+            if o.derivative != 0:
+                apply_derivative(t, o, region)
+            run(region, o.backward, on_stack(Call(network, operation)), parts_for(2.0 * o.flops * t.rows, region))
+        return 0
+
+    return backward
+
+
+@code_per_dtype
+def update(real):
+    """update(network, region): one step of the optimizer over the flat vectors."""
+    size, norm_of = real.bitwidth // 8, norm_maker(real)
+
+    @inner
+    def clipping_scale(t, region):
+        """What the gradient is multiplied by so that its norm is at most clip_norm; 1 where it is already."""
+        if t.clip_norm == np.inf:
+            return 1.0
+        norm = norm_of(t.gradients, t.size, region)
+        return t.clip_norm / norm if norm > t.clip_norm else 1.0
+
+    @inner
+    def update_range(t, start, count, decay, scale, region):
+        if count > 0:
+            at = size * start
+            m, v = t.m + at if t.m != 0 else 0, t.v + at if t.v != 0 else 0
+            arrays, numbers = (t.parameters + at, t.gradients + at, m, v, count), (t.h0, t.h1, t.h2, t.h3)
+            rate, step = read(t.learning_rate, np.float64), read(t.counters, np.int64)
+            args = on_stack(Update(*arrays, rate, *numbers, decay, scale, t.clip_value, step))
+            run(region, t.update, args, parts_for(16.0 * count, region))
+
+    def update(network, region):
+        t = fetch(Network, network)
+        write(t.counters, read(t.counters, np.int64) + 1)
+        scale = clipping_scale(t, region)
+        if t.weight_decay == 0.0:
+            update_range(t, 0, t.size, 0.0, scale, region)
+            return 0
+        for i in range(t.count):  # weight decay touches weights, not biases
+            o = fetch(Operation, t.operations + i * OPERATION_BYTES)
+            update_range(t, (o.weights - t.parameters) // size, o.weight_count, t.weight_decay, scale, region)
+            update_range(t, (o.bias - t.parameters) // size, o.bias_count, 0.0, scale, region)
+        return 0
+
+    return update
+
+
+class Slice(NamedTuple):
+    """Rows `first` to `last` of an epoch, or of data to evaluate or predict; what comes back is written into it."""
+
+    network: int
+    x: int  # addresses of Arrays
+    y: int
+    weights: int  # of the samples; an Array of kind NOTHING for none
+    order: int  # address of int64 row numbers; 0: the rows as they lie
+    first: int
+    last: int
+    rates: int  # address of a float64 learning rate for each step; 0: as it is
+    out: int  # of predictions: the address of an Array
+    cost: float  # comes back: the sum of w_k c_k
+    weight: float  # comes back: the sum of w_k
+    stopped: int  # comes back: the first row of the minibatch whose cost is not finite or whose labels are wrong; -1
+
+
+SLICE = {name: 8 * i for i, name in enumerate(Slice._fields)}
+AT_COST, AT_WEIGHT, AT_STOPPED = (SLICE[name] for name in ("cost", "weight", "stopped"))
+
+
+def minibatch_loader(real):
+    """load_rows(network, x, order, first, rows): make those rows of the Array x the network's minibatch."""
+    size, kind, gather = real.bitwidth // 8, kind_of_dtype(real), row_gatherer(real)
+
+    @inner
+    def load_rows(network, x, order, first, rows):
+        t = fetch(Network, network)
+        place, stride = x.address + first * x.row_stride, x.row_stride
+        if order != 0 or x.kind != kind or (x.column_stride != size and x.columns > 1):
+            place, stride = t.x_buffer, t.x_buffer_stride
+            gather(place, stride, x, order, first, rows)
+        write(network + AT_X, place)
+        write(network + AT_X_STRIDE, stride)
+        write(network + AT_ROWS, rows)
+
+    return load_rows
+
+
+def cost_evaluator(real):
+    """cost(network, y, weights, order, first, wants_delta, block): the cost of the minibatch's output, in a Loss at
+    `block`, and its delta if wanted; 0, or 1 + the row of a wrong label."""
+    size, kind, gather = real.bitwidth // 8, kind_of_dtype(real), row_gatherer(real)
+
+    @inner
+    def cost(t, y, weights, order, first, wants_delta):
+        o = last_operation(t)
+        labels = t.takes_labels != 0 and y.ndim == 1
+        if labels:
+            gather_labels(t.y_buffer, y, order, first, t.rows)
+        else:
+            gather(t.y_buffer, t.y_buffer_stride, y, order, first, t.rows)
+        if weights.kind != NOTHING:
+            gather(t.weight_buffer, size, weights, order, first, t.rows)
+        targets = (t.y_buffer, kind, t.y_buffer_stride)
+        if labels:
+            targets = (t.y_buffer, INT64_KIND, 8)
+        sample_weights = t.weight_buffer if weights.kind != NOTHING else 0
+        delta = o.delta if wants_delta else 0
+        sizes = (t.rows, o.outputs)
+        args = on_stack(
+            Loss(o.output, o.output_stride, *targets, sample_weights, delta, o.delta_stride, *sizes, t.loss_parameter, 0, 0)
+        )
+        wrong = call(t.loss, (args,))
+        return wrong, read(args + AT_LOSS_COST, np.float64), read(args + AT_LOSS_WEIGHT, np.float64)
+
+    return cost
+
+
+@code_per_dtype
+def train_slice(real):
+    """train_slice(args, region): steps over the rows of the Slice at `args`; stops before a step whose cost is not finite."""
+    load_rows, cost = minibatch_loader(real), cost_evaluator(real)
+
+    def train_slice(args, region):
+        s = fetch(Slice, args)
+        t = fetch(Network, s.network)
+        x, y, weights = fetch(Array, s.x), fetch(Array, s.y), fetch(Array, s.weights)
+        total, total_weight, step = 0.0, 0.0, 0
+        write(args + AT_STOPPED, -1)
+        for first in range(s.first, s.last, t.batch_size):
+            load_rows(s.network, x, s.order, first, min(t.batch_size, s.last - first))
+            call(forward(real), (s.network, 1, region))
+            wrong, batch_cost, batch_weight = cost(fetch(Network, s.network), y, weights, s.order, first, True)
+            if wrong != 0 or not np.isfinite(batch_cost):
+                write(args + AT_STOPPED, first)
+                break
+            call(backward(real), (s.network, region))
+            if s.rates != 0:
+                write(t.learning_rate, read(s.rates + 8 * step, np.float64))
+            call(update(real), (s.network, region))
+            total, total_weight, step = total + batch_cost, total_weight + batch_weight, step + 1
+        write(args + AT_COST, total)
+        write(args + AT_WEIGHT, total_weight)
+        return 0
+
+    return train_slice
+
+
+@code_per_dtype
+def evaluate_slice(real):
+    """evaluate_slice(args, region): the cost over the rows of the Slice at `args`, without training."""
+    load_rows, cost = minibatch_loader(real), cost_evaluator(real)
+
+    def evaluate_slice(args, region):
+        s = fetch(Slice, args)
+        batch_size = fetch(Network, s.network).batch_size
+        x, y, weights = fetch(Array, s.x), fetch(Array, s.y), fetch(Array, s.weights)
+        total, total_weight = 0.0, 0.0
+        write(args + AT_STOPPED, -1)
+        for first in range(s.first, s.last, batch_size):
+            load_rows(s.network, x, s.order, first, min(batch_size, s.last - first))
+            call(forward(real), (s.network, 0, region))
+            wrong, batch_cost, batch_weight = cost(fetch(Network, s.network), y, weights, s.order, first, False)
+            if wrong != 0:
+                write(args + AT_STOPPED, first)
+                break
+            total, total_weight = total + batch_cost, total_weight + batch_weight
+        write(args + AT_COST, total)
+        write(args + AT_WEIGHT, total_weight)
+        return 0
+
+    return evaluate_slice
+
+
+@code_per_dtype
+def predict_slice(real):
+    """predict_slice(args, region): the outputs for the rows of the Slice at `args`, into the Array at its `out`."""
+    size, load_rows, copy = real.bitwidth // 8, minibatch_loader(real), copier(real)
+
+    def predict_slice(args, region):
+        s = fetch(Slice, args)
+        t = fetch(Network, s.network)
+        x, out, o = fetch(Array, s.x), fetch(Array, s.out), last_operation(t)
+        for first in range(s.first, s.last, t.batch_size):
+            rows = min(t.batch_size, s.last - first)
+            load_rows(s.network, x, s.order, first, rows)
+            call(forward(real), (s.network, 0, region))
+            place = out.address + first * out.row_stride
+            copy(place, out.row_stride, out.column_stride, o.output, o.output_stride, size, rows, o.outputs)
+        return 0
+
+    return predict_slice
+
+
+@code_per_dtype
+def forward_minibatch(real):
+    """forward_minibatch(args, region): one forward pass of training over the rows of a Slice; outputs as predict_slice."""
+    size, load_rows, copy = real.bitwidth // 8, minibatch_loader(real), copier(real)
+
+    def forward_minibatch(args, region):
+        s = fetch(Slice, args)
+        x, out = fetch(Array, s.x), fetch(Array, s.out)
+        load_rows(s.network, x, 0, s.first, s.last - s.first)
+        call(forward(real), (s.network, 1, region))
+        o = last_operation(fetch(Network, s.network))
+        rows = s.last - s.first
+        copy(out.address, out.row_stride, out.column_stride, o.output, o.output_stride, size, rows, o.outputs)
+        return 0
+
+    return forward_minibatch
+
+
+@code_per_dtype
+def backward_minibatch(real):
+    """backward_minibatch(network, delta, input_delta, region): all gradients from dC/d(output), an Array of the rows of
+    the last forward pass; dC/dx into the Array at `input_delta`, unless that is 0."""
+    size, copy = real.bitwidth // 8, copier(real)
+
+    def backward_minibatch(network, delta, input_delta, region):
+        t, d = fetch(Network, network), fetch(Array, delta)
+        o = last_operation(t)
+        copy(o.delta, o.delta_stride, size, d.address, d.row_stride, d.column_stride, t.rows, o.outputs)
+        write(network + AT_WANTS, 1 if input_delta != 0 else 0)
+        call(backward(real), (network, region))
+        if input_delta != 0:
+            first, out = fetch(Operation, t.operations), fetch(Array, input_delta)
+            source, stride = first.input_delta, first.input_delta_stride
+            copy(out.address, out.row_stride, out.column_stride, source, stride, size, t.rows, t.inputs)
+        write(network + AT_WANTS, 0)
+        return 0
+
+    return backward_minibatch

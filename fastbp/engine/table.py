@@ -1,0 +1,98 @@
+"""A network as a table of operations: what compiled code reads and writes of it.
+
+Both records are blocks of memory, eight bytes a field. An address of 0 means that there is none. Buffers have a row a
+sample; `..._stride` is the distance of their rows in bytes.
+"""
+
+from typing import NamedTuple
+
+VERSION = 1  # of these layouts; part of the name of the numba type that users' functions are compiled for
+
+
+class Network(NamedTuple):
+    """The network as a whole, and the state of the step at hand."""
+
+    operations: int  # `count` records of Operation, one after the other
+    count: int
+    inputs: int
+    outputs: int
+    parameters: int  # flat vectors of `size` elements
+    gradients: int
+    m: int
+    v: int
+    size: int
+    batch_size: int
+    x_buffer: int  # (batch_size, inputs): rows that had to be gathered or converted
+    x_buffer_stride: int
+    y_buffer: int  # (batch_size, outputs) targets, or batch_size int64 labels
+    y_buffer_stride: int
+    weight_buffer: int  # batch_size sample weights
+    work: int  # memory that parts of products pack into, `work_pitch` bytes each
+    work_pitch: int
+    loss: int  # code of the cost
+    takes_labels: int
+    loss_parameter: float
+    update: int  # code of the optimizer
+    h0: float
+    h1: float
+    h2: float
+    h3: float
+    weight_decay: float
+    clip_norm: float  # infinity: no clipping
+    clip_value: float
+    learning_rate: int  # address of a float64
+    counters: int  # address of two int64: updates made, forward passes of training made
+    seed: int
+    x: int  # the minibatch at hand
+    x_stride: int
+    rows: int
+    trains: int  # 1 in a forward pass of training, 0 in inference
+    wants_input_delta: int
+
+
+class Operation(NamedTuple):
+    """One operation; `forward(args, part, parts)` and `backward(...)` are code, args the address of a Call."""
+
+    forward: int
+    backward: int
+    inputs: int
+    outputs: int
+    flops: float  # of the forward pass, a sample
+    input: int  # 0: the minibatch itself
+    input_stride: int
+    output: int
+    output_stride: int
+    z: int
+    z_stride: int
+    delta: int  # dC/d(output), made dC/dz
+    delta_stride: int
+    input_delta: int  # dC/d(input), written by the backward pass
+    input_delta_stride: int
+    adds_input_delta: int  # 1: the backward pass adds to it
+    weights: int
+    weight_count: int
+    bias: int
+    bias_count: int
+    grad_w: int
+    grad_b: int
+    activation: int  # the forward pass of the activation
+    derivative: int  # its backward pass, where this operation applies it to `delta` itself
+    stored: int  # what that derivative is computed from
+    stored_stride: int
+    below: int  # the backward pass of the operation below, where this one applies it to `input_delta`
+    below_stored: int
+    below_stored_stride: int
+    number: int  # its place in the table, a key of its random numbers
+    rate: float
+
+
+class Call(NamedTuple):
+    """What an operation's code is given."""
+
+    network: int
+    operation: int
+
+
+NETWORK = {name: 8 * i for i, name in enumerate(Network._fields)}
+OPERATION = {name: 8 * i for i, name in enumerate(Operation._fields)}
+OPERATION_BYTES = 8 * len(Operation._fields)

@@ -1,0 +1,343 @@
+"""The verbs of a network for compiled code: what `fastbp.engine` exports, callable from Python and from `@njit`.
+
+All take the NamedTuple of arrays that `Sequential.training(...)` returns; it shares memory with the network. Every verb has
+a twin in `fastbp.engine.serial` that never starts a thread.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastbp._check import (
+    CLEAR,
+    DELTA,
+    FLOAT32,
+    INPUT_DELTA,
+    INTEGER,
+    NO_ROW,
+    NOTHING,
+    ORDER,
+    OUT,
+    SAMPLE_WEIGHT,
+    TOO_MANY_ROWS,
+    WRONG_DTYPE,
+    WRONG_LABEL,
+    Array,
+    X,
+    Y,
+    check_floats,
+    check_length,
+    check_output,
+    check_shape,
+    describe,
+    extent,
+    kind_of_dtype,
+    raise_fault,
+    refuse,
+)
+from fastbp._check import NETWORK as NETWORK_NAME
+from fastbp._jit import code_per_dtype, inner, kernel
+from fastbp._llvm import address_of, call, fetch, on_stack, read, write
+from fastbp.engine.minibatch import INT64_KIND, integer_at
+from fastbp.engine.steps import (
+    AT_COST,
+    AT_STOPPED,
+    AT_WEIGHT,
+    Slice,
+    backward_minibatch,
+    evaluate_slice,
+    forward_minibatch,
+    predict_slice,
+    train_slice,
+    update,
+)
+from fastbp.engine.table import NETWORK, Network
+from fastbp.gemm.region import region
+from fastbp.kernels.operands import output
+
+OUTPUTS, BATCH_SIZE = NETWORK["outputs"] // 8, NETWORK["batch_size"] // 8
+
+
+# ------------------------------------------------------------------------------------------------------------- checks
+
+
+@inner
+def check_real(fault, name, x, ndim):
+    """x is an array of real numbers of `ndim` dimensions."""
+    if x.kind < FLOAT32:
+        return check_floats(fault, name, x, ndim, name, FLOAT32)
+    if x.ndim != ndim:
+        return check_floats(fault, name, Array(0, FLOAT32, x.ndim, 0, 0, 0, 0, 0), ndim, name, FLOAT32)
+    return True
+
+
+@inner
+def check_x(fault, t, x, most):
+    """x has the columns of the network's inputs, and 1 to `most` rows (0: any number)."""
+    if not (check_real(fault, X, x, 2) and check_length(fault, X, 1, x.columns, NETWORK_NAME, t.inputs)):
+        return False
+    if most != 0 and (x.rows > most or x.rows < 1):
+        return refuse(fault, TOO_MANY_ROWS, X, 0, x.rows, 0, most)
+    return True
+
+
+@inner
+def check_labels(fault, y, classes):
+    for i in range(y.rows):
+        label = integer_at(y.address + i * y.row_stride, y.kind)
+        if label < 0 or label >= classes:
+            return refuse(fault, WRONG_LABEL, Y, i, label, 0, classes - 1)
+    return True
+
+
+@inner
+def check_y(fault, t, x, y):
+    """y has a label, or the targets of all outputs, for each row of x."""
+    labels = y.ndim == 1 and t.takes_labels != 0
+    if labels and y.kind >= FLOAT32 and y.kind < INTEGER:
+        return refuse(fault, WRONG_DTYPE, Y, 0, y.kind, NETWORK_NAME, INT64_KIND)
+    one_column = labels or (y.ndim == 1 and t.outputs == 1)
+    if not check_real(fault, Y, y, 1 if one_column else 2):
+        return False
+    if not (one_column or check_length(fault, Y, 1, y.columns, NETWORK_NAME, t.outputs)):
+        return False
+    return check_length(fault, Y, 0, y.rows, X, x.rows) and (not labels or check_labels(fault, y, t.outputs))
+
+
+@inner
+def check_weights(fault, x, weights):
+    if weights.kind == NOTHING:
+        return True
+    return check_real(fault, SAMPLE_WEIGHT, weights, 1) and check_length(fault, SAMPLE_WEIGHT, 0, weights.rows, X, x.rows)
+
+
+@inner
+def check_order(fault, x, order):
+    """order is None, or holds int64 row numbers of x."""
+    if order.kind == NOTHING:
+        return True
+    if order.kind != INT64_KIND or order.row_stride != 8 or order.ndim != 1:
+        return refuse(fault, WRONG_DTYPE, ORDER, 0, order.kind, NETWORK_NAME, INT64_KIND)
+    for i in range(order.rows):
+        row = read(order.address + 8 * i, np.int64)
+        if row < 0 or row >= x.rows:
+            return refuse(fault, NO_ROW, ORDER, i, row, 0, x.rows - 1)
+    return True
+
+
+# -------------------------------------------------------------------------------------------------------------- codes
+
+
+class Samples(NamedTuple):
+    """Arguments of the verbs that go over samples: addresses of Arrays, and where the mean cost goes."""
+
+    network: int
+    x: int
+    y: int
+    weights: int
+    order: int
+    most: int  # rows that x may have; 0: any number
+    cost: int  # address of a float64
+
+
+def over_samples(slice_code):
+    """Code that checks the Samples at `args`, runs a slice over all of them, and leaves the mean cost."""
+
+    def make(real):
+        @inner
+        def checked(t, a, x, y, weights, order, fault):
+            return (
+                check_x(fault, t, x, a.most)
+                and check_y(fault, t, x, y)
+                and check_weights(fault, x, weights)
+                and check_order(fault, x, order)
+            )
+
+        def samples_code(args, region, fault):
+            a = fetch(Samples, args)
+            t = fetch(Network, a.network)
+            x, y, weights, order = fetch(Array, a.x), fetch(Array, a.y), fetch(Array, a.weights), fetch(Array, a.order)
+            if checked(t, a, x, y, weights, order, fault):
+                rows = x.rows if order.kind == NOTHING else order.rows
+                s = on_stack(Slice(a.network, a.x, a.y, a.weights, order.address, 0, rows, 0, 0, 0.0, 0.0, -1))
+                call(slice_code(real), (s, region))
+                cost = read(s + AT_COST, np.float64) / read(s + AT_WEIGHT, np.float64)
+                write(a.cost, cost if read(s + AT_STOPPED, np.int64) < 0 else np.nan)
+            return 0
+
+        return samples_code
+
+    return make
+
+
+@code_per_dtype
+def train_code(real):
+    return over_samples(train_slice)(real)
+
+
+@code_per_dtype
+def evaluate_code(real):
+    return over_samples(evaluate_slice)(real)
+
+
+def over_rows(slice_code, in_one_minibatch):
+    """Code that checks x and out, and runs a slice that writes the outputs."""
+
+    def make(real):
+        kind = kind_of_dtype(real)
+
+        def rows_code(network, x, out, region, fault):
+            t, given, result = fetch(Network, network), fetch(Array, x), fetch(Array, out)
+            if (
+                check_x(fault, t, given, t.batch_size if in_one_minibatch else 0)
+                and check_floats(fault, OUT, result, 2, OUT, kind)
+                and check_shape(fault, OUT, result, given.rows, X, t.outputs, NETWORK_NAME)
+                and check_output(fault, OUT, result)
+            ):
+                s = on_stack(Slice(network, x, 0, 0, 0, 0, given.rows, 0, out, 0.0, 0.0, -1))
+                call(slice_code(real), (s, region))
+            return 0
+
+        return rows_code
+
+    return make
+
+
+@code_per_dtype
+def forward_code(real):
+    return over_rows(forward_minibatch, True)(real)
+
+
+@code_per_dtype
+def predict_code(real):
+    return over_rows(predict_slice, False)(real)
+
+
+@code_per_dtype
+def backward_code(real):
+    kind = kind_of_dtype(real)
+
+    def backward_code(network, delta, input_delta, region, fault):
+        t, d, below = fetch(Network, network), fetch(Array, delta), fetch(Array, input_delta)
+        if (
+            check_real(fault, DELTA, d, 2)
+            and check_floats(fault, DELTA, d, 2, DELTA, kind)
+            and check_shape(fault, DELTA, d, t.rows, X, t.outputs, NETWORK_NAME)
+        ):
+            wanted = below.kind != NOTHING
+            if wanted and not (
+                check_floats(fault, INPUT_DELTA, below, 2, DELTA, kind)
+                and check_shape(fault, INPUT_DELTA, below, t.rows, X, t.inputs, X)
+                and check_output(fault, INPUT_DELTA, below)
+            ):
+                return 0
+            call(backward_minibatch(real), (network, delta, input_delta if wanted else 0, region))
+        return 0
+
+    return backward_code
+
+
+# -------------------------------------------------------------------------------------------------------------- verbs
+
+
+@inner
+def samples_block(training, x, y, weights, order, most, cost):
+    return Samples(address_of(training.network), x, y, weights, order, most, cost)
+
+
+@kernel
+def forward(training, x, out=None):
+    """The output (K, outputs) of a forward pass of training over x (K, inputs), 1 to batch_size rows: `backward` may follow.
+
+    x: real numbers of any dtype and strides. out: of the network's dtype, overwritten, allocated when None. Dropout acts.
+    Returns out. Raises ShapeError (a ValueError) or DtypeError (a TypeError).
+    """
+    result = output(out, training.parameters, extent(x, 0), training.network[OUTPUTS])
+    fault = on_stack(CLEAR)
+    call(
+        forward_code(training.parameters),
+        (address_of(training.network), describe(x), describe(result), region(), fault),
+    )
+    raise_fault(fault)
+    return result
+
+
+@kernel
+def predict(training, x, out=None):
+    """The output (rows, outputs) for x (rows, inputs), any number of rows, without dropout; otherwise as `forward`."""
+    result = output(out, training.parameters, extent(x, 0), training.network[OUTPUTS])
+    fault = on_stack(CLEAR)
+    call(
+        predict_code(training.parameters),
+        (address_of(training.network), describe(x), describe(result), region(), fault),
+    )
+    raise_fault(fault)
+    return result
+
+
+@kernel
+def backward(training, delta, input_delta=None):
+    """All gradients, into `training.gradients`, from delta = dC/d(output) (K, outputs) of the last `forward`.
+
+    input_delta (K, inputs) gets dC/dx; None: it is not computed. Raises ShapeError or DtypeError.
+    """
+    fault = on_stack(CLEAR)
+    call(
+        backward_code(training.parameters),
+        (address_of(training.network), describe(delta), describe(input_delta), region(), fault),
+    )
+    raise_fault(fault)
+
+
+@kernel
+def step(training):
+    """One update of the parameters by the gradients of the last `backward`, at `training.learning_rate[0]`."""
+    call(update(training.parameters), (address_of(training.network), region()))
+
+
+class Result(NamedTuple):
+    """Where code leaves a number."""
+
+    value: float
+
+
+NO_RESULT = Result(0.0)
+
+
+@kernel
+def train_step(training, x, y, sample_weight=None):
+    """One step of training on a minibatch of 1 to batch_size rows; returns its cost, from before the update.
+
+    x (K, inputs): real numbers of any dtype; y: integer labels (K,), or targets (K, outputs); sample_weight (K,) or None.
+    When the cost is not finite the step is not taken, and NaN is returned. Raises ShapeError or DtypeError.
+    """
+    cost, fault = on_stack(NO_RESULT), on_stack(CLEAR)
+    most = training.network[BATCH_SIZE]
+    block = samples_block(training, describe(x), describe(y), describe(sample_weight), describe(None), most, cost)
+    call(train_code(training.parameters), (on_stack(block), region(), fault))
+    raise_fault(fault)
+    return read(cost, np.float64)
+
+
+@kernel
+def train_epoch(training, x, y, order=None, sample_weight=None):
+    """Steps of training over the rows of x in `order` (int64 row numbers; None: as they lie), batch_size at a time, the
+    last minibatch with what is left; returns the mean cost over the samples. Arguments otherwise as `train_step`.
+
+    Stops, and returns NaN, before a step whose cost is not finite.
+    """
+    cost, fault = on_stack(NO_RESULT), on_stack(CLEAR)
+    block = samples_block(training, describe(x), describe(y), describe(sample_weight), describe(order), 0, cost)
+    call(train_code(training.parameters), (on_stack(block), region(), fault))
+    raise_fault(fault)
+    return read(cost, np.float64)
+
+
+@kernel
+def evaluate(training, x, y, sample_weight=None):
+    """The mean cost over x (rows, inputs) and y, any number of rows, without training. Arguments as `train_step`."""
+    cost, fault = on_stack(NO_RESULT), on_stack(CLEAR)
+    block = samples_block(training, describe(x), describe(y), describe(sample_weight), describe(None), 0, cost)
+    call(evaluate_code(training.parameters), (on_stack(block), region(), fault))
+    raise_fault(fault)
+    return read(cost, np.float64)

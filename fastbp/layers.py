@@ -1,0 +1,188 @@
+"""Layers: names, shapes, initial parameters. A network (or the layer alone, as a network of one) does the work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastbp.activations import CustomActivation, as_activation
+from fastbp.schedules import real_number, whole_number
+
+if TYPE_CHECKING:
+    from fastbp.model import Sequential
+
+__all__ = ["Dense", "Dropout", "Layer"]
+
+GAINS = {"glorot": 1.0, "he": 2.0, "lecun": 1.0}
+INITIALISERS = ("zeros", *(f"{name}_{form}" for name in GAINS for form in ("uniform", "normal")))
+
+
+def random_bits(seed: int, stream: int, count: int) -> np.ndarray:
+    """`count` random uint64 from a counter-based generator (Philox; Salmon et al. 2011), keyed by seed and stream."""
+    return np.random.Philox(key=np.array([seed, stream], np.uint64)).random_raw(count)
+
+
+def uniforms(seed: int, stream: int, count: int) -> np.ndarray:
+    """`count` float64 in [0, 1)."""
+    return (random_bits(seed, stream, count) >> np.uint64(11)) * 2.0**-53
+
+
+def normals(seed: int, stream: int, count: int) -> np.ndarray:
+    """`count` float64 of the standard normal distribution (Box & Muller 1958)."""
+    u = 1.0 - uniforms(seed, stream, 2 * count)
+    return np.sqrt(-2.0 * np.log(u[:count])) * np.cos(2.0 * np.pi * u[count:])
+
+
+def initial(init: Any, name: str, shape: tuple[int, ...], seed: int, stream: int) -> np.ndarray:
+    """Initial values (float64) by the name of a scheme or from an array.
+
+    Glorot & Bengio (2010): variance 2 / (n + m); He et al. (2015): 2 / n; LeCun et al. (1998): 1 / n, for n inputs and m
+    outputs; uniform within +-sqrt(3 variance), or normal.
+    """
+    if isinstance(init, str):
+        scheme, _, form = init.partition("_")
+        if init not in INITIALISERS:
+            raise ValueError(f"{name}: got {init!r}, expected an array or one of {', '.join(INITIALISERS)}")
+        if init == "zeros" or len(shape) == 1:
+            return np.zeros(shape)
+        m, n = shape
+        variance = GAINS[scheme] / (0.5 * (n + m) if scheme == "glorot" else n)
+        if form == "normal":
+            return np.sqrt(variance) * normals(seed, stream, m * n).reshape(shape)
+        return np.sqrt(3.0 * variance) * (2.0 * uniforms(seed, stream, m * n).reshape(shape) - 1.0)
+    values = np.asarray(init)
+    if values.dtype.kind not in "iuf":
+        raise TypeError(f"{name}: got dtype {values.dtype}, expected real numbers")
+    if values.shape != shape:
+        raise ValueError(f"{name}: got shape {values.shape}, expected {shape}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name}: got NaN or infinity, expected finite numbers")
+    return values.astype(np.float64)
+
+
+class Layer:
+    """What all layers share: `inputs`, `outputs`, a place in one network, and use alone as a network of one layer."""
+
+    inputs: int
+    outputs: int
+
+    def __init__(self, dtype: Any, seed: int):
+        self.network: Sequential | None = None
+        self._alone = (dtype, seed)
+        self._weights, self._bias = slice(0, 0), slice(0, 0)
+
+    def owner(self) -> Sequential:
+        """The network that the layer belongs to; a network of this layer alone, made now, if there is none yet."""
+        if self.network is None:
+            from fastbp.model import Sequential
+
+            dtype, seed = self._alone
+            Sequential(self, dtype=dtype, seed=seed)
+        assert self.network is not None
+        return self.network
+
+    def forward(self, x: Any) -> np.ndarray:
+        """The output (K, outputs) for a minibatch x (K, inputs), of a layer alone."""
+        return self._network_of_one("forward").forward(x)
+
+    def backward(self, delta: Any) -> np.ndarray:
+        """dC/dx (K, inputs) from delta = dC/d(output) (K, outputs), after `forward`; the gradients are left in the layer."""
+        return self._network_of_one("backward").backward(delta, input_delta=True)
+
+    def _network_of_one(self, method: str) -> Sequential:
+        network = self.owner()
+        if len(network.layers) > 1:
+            raise ValueError(f"layer: {method} is for a layer alone; this one belongs to a network, call the network's {method}")
+        return network
+
+
+class Dense(Layer):
+    """A dense layer: activation(x @ weight.T + bias).
+
+    inputs, outputs: neurons of the layer before (n) and of this one (m). activation: a name, a code of `fb.Activation`, or
+    what `fb.activations.custom` returns. weight_init: "glorot_uniform" (or he_, lecun_, _normal), "zeros", or an array
+    (m, n); bias_init: "zeros" or an array (m,). dtype and seed count for a layer that is used alone.
+    `weight` (m, n), `bias` (m,), `weight_gradient` and `bias_gradient` are views of the network's flat vectors;
+    assigning to `weight` or `bias` copies in.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        activation: Any = "identity",
+        bias: bool = True,
+        weight_init: Any = "glorot_uniform",
+        bias_init: Any = "zeros",
+        *,
+        dtype: Any = "float32",
+        seed: int = 0,
+    ):
+        super().__init__(dtype, seed)
+        self.inputs = whole_number("inputs", inputs, at_least=1)
+        self.outputs = whole_number("outputs", outputs, at_least=1)
+        self.activation = as_activation(activation)
+        if not isinstance(bias, bool | np.bool_):
+            raise TypeError(f"bias: got {bias!r}, expected True or False")
+        self.has_bias = bool(bias)
+        initial(weight_init, "weight_init", (self.outputs, self.inputs), 0, 0)  # refuses now what would be refused later
+        initial(bias_init, "bias_init", (self.outputs,), 0, 0)
+        self.weight_init, self.bias_init = weight_init, bias_init
+
+    def __repr__(self) -> str:
+        name = self.activation.name if isinstance(self.activation, CustomActivation) else self.activation
+        return f"Dense({self.inputs}, {self.outputs}, activation={name!r}{'' if self.has_bias else ', bias=False'})"
+
+    @property
+    def size(self) -> int:
+        """How many parameters the layer has: m n weights, in C order, then m biases."""
+        return self.outputs * self.inputs + self.outputs * self.has_bias
+
+    @property
+    def weight(self) -> np.ndarray:
+        return self._view(self.owner().parameters, self._weights).reshape(self.outputs, self.inputs)
+
+    @weight.setter
+    def weight(self, values: Any) -> None:
+        self.weight[:] = self._checked("weight", values, (self.outputs, self.inputs))
+
+    @property
+    def bias(self) -> np.ndarray | None:
+        return self._view(self.owner().parameters, self._bias) if self.has_bias else None
+
+    @bias.setter
+    def bias(self, values: Any) -> None:
+        if self.bias is None:
+            raise ValueError("bias: got an assignment, expected none: the layer was made with bias=False")
+        self.bias[:] = self._checked("bias", values, (self.outputs,))
+
+    @property
+    def weight_gradient(self) -> np.ndarray:
+        return self._view(self.owner().gradients, self._weights).reshape(self.outputs, self.inputs)
+
+    @property
+    def bias_gradient(self) -> np.ndarray | None:
+        return self._view(self.owner().gradients, self._bias) if self.has_bias else None
+
+    def _view(self, flat: np.ndarray, place: slice) -> np.ndarray:
+        return flat[place]
+
+    @staticmethod
+    def _checked(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
+        return initial(np.asarray(values), name, shape, 0, 0)
+
+
+class Dropout(Layer):
+    """Sets each input to 0 with probability `rate` in training, and divides the others by 1 - rate; nothing otherwise.
+
+    Srivastava et al. (2014). Which ones depends on the network's seed, the step, the layer and the element alone.
+    """
+
+    def __init__(self, rate: float):
+        super().__init__("float32", 0)
+        self.rate = real_number("rate", rate, at_least=0, below=1)
+        self.size = 0
+
+    def __repr__(self) -> str:
+        return f"Dropout({self.rate})"

@@ -1,0 +1,181 @@
+"""Costs: immutable descriptions that `fit` takes, and functions of (output, y) that return the cost and its delta."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from fastbp import data, kernels
+from fastbp._jit import Code
+from fastbp._llvm import array_at, fetch, read, write
+from fastbp.kernels.costs import AT_COST, AT_WEIGHT
+from fastbp.kernels.costs import Loss as LossBlock
+from fastbp.kernels.costs import cost as cost_code
+from fastbp.schedules import real_number
+
+__all__ = [
+    "Huber", "Loss", "Quantile", "SoftmaxCrossEntropy", "as_loss", "binary_cross_entropy", "custom", "huber",
+    "mean_absolute_error", "mean_squared_error", "negative_log_likelihood", "poisson", "quantile", "softmax_cross_entropy",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A cost, the mean over the minibatch: sum(w_k c_k) / sum(w_k) for sample weights w.
+
+    Called with the output (K, m) of a network and y, returns the cost and delta = dC/d(output), (K, m).
+    """
+
+    name: str
+    parameter: float = 0.0
+    takes_labels: bool = False
+    logits: bool = False  # the output is expected before softmax or sigmoid
+
+    def __call__(self, output: np.ndarray, y: Any, sample_weight: Any = None) -> tuple[float, np.ndarray]:
+        output = np.asarray(output)
+        y = self.targets(y, *output.shape)
+        y = y if y.dtype.kind in "iu" and y.ndim == 1 and self.takes_labels else y.astype(output.dtype)
+        if sample_weight is not None:
+            sample_weight = data.as_weights("sample_weight", sample_weight, len(output)).astype(output.dtype)
+        options = (self.parameter,) if self.name in OPTIONS else ()
+        return getattr(kernels, self.name)(output, y, None, sample_weight, *options)
+
+    def targets(self, y: Any, rows: int, columns: int, name: str = "y") -> np.ndarray:
+        """y as an array of `rows` labels, where the cost takes them, or as (rows, columns) numbers; or the error."""
+        if self.takes_labels and np.ndim(y) == 1 and not (columns == 1 and np.asarray(y).dtype.kind == "f"):
+            return data.as_labels(name, y, columns)
+        return data.as_targets(name, y, rows, columns)
+
+    def code(self, dtype: str) -> int:
+        """The address of the compiled cost."""
+        return cost_code.of(dtype, self.name).resolve()
+
+
+OPTIONS = ("softmax_cross_entropy", "huber", "quantile")  # the raw kernels that take Loss.parameter
+
+
+class CustomLoss(Loss):
+    """A cost of the user's; see `custom`."""
+
+    def __call__(self, output, y, sample_weight=None):
+        raise TypeError("a custom loss is called inside fit, evaluate or engine.train_step")
+
+
+def SoftmaxCrossEntropy(label_smoothing: float = 0.0) -> Loss:  # noqa: N802 (a class to its users)
+    """-log softmax(z)[y], on logits; y: integer labels (K,), or one-hot rows or probabilities (K, m).
+
+    With label smoothing s the targets are (1 - s) y + s / m (Szegedy et al. 2016).
+    """
+    value = real_number("label_smoothing", label_smoothing, at_least=0, below=1)
+    return Loss("softmax_cross_entropy", value, takes_labels=True, logits=True)
+
+
+def Huber(delta: float = 1.0) -> Loss:  # noqa: N802
+    """r^2 / 2 where |r| <= delta, else delta (|r| - delta / 2), for r = output - y (Huber 1964); the mean over elements."""
+    return Loss("huber", real_number("delta", delta, above=0))
+
+
+def Quantile(quantile: float = 0.5) -> Loss:  # noqa: N802
+    """max(q r, (q - 1) r) for r = y - output (Koenker & Bassett 1978); the mean over elements."""
+    return Loss("quantile", real_number("quantile", quantile, above=0, below=1))
+
+
+softmax_cross_entropy = SoftmaxCrossEntropy()
+negative_log_likelihood = Loss("negative_log_likelihood", takes_labels=True)
+binary_cross_entropy = Loss("binary_cross_entropy", logits=True)
+mean_squared_error = Loss("mean_squared_error")
+mean_absolute_error = Loss("mean_absolute_error")
+huber = Huber()
+poisson = Loss("poisson")
+quantile = Quantile()
+
+KNOWN = {loss.name: loss for loss in (
+    softmax_cross_entropy, negative_log_likelihood, binary_cross_entropy, mean_squared_error, mean_absolute_error, huber,
+    poisson, quantile,
+)}  # fmt: skip
+
+
+def as_loss(x: Any) -> Loss:
+    """A loss, from itself or its name."""
+    if isinstance(x, Loss):
+        return x
+    if isinstance(x, str) and x in KNOWN:
+        return KNOWN[x]
+    raise ValueError(f"loss: got {x!r}, expected one of {', '.join(KNOWN)}, or fb.losses.custom(...)")
+
+
+# ------------------------------------------------------------------------------------------------------ of the user's own
+
+_numbers = itertools.count()
+
+
+def custom(cost_row: Callable, delta_row: Callable) -> Loss:
+    """A cost from two `@njit` functions of one sample.
+
+    cost_row(output, y) -> c_k, for output (m,) and y (m,); delta_row(output, y, delta) writes dc_k / d(output) into delta
+    (m,). The cost of a minibatch is the mean of c_k. Both are compared by central differences at random points: a
+    ValueError names the worst element if they disagree.
+    """
+    for name, function in (("cost_row", cost_row), ("delta_row", delta_row)):
+        if not hasattr(function, "py_func"):
+            raise TypeError(f"{name}: got {function!r}, expected a function compiled with @njit")
+    check_rows(cost_row, delta_row)
+    number = str(next(_numbers))
+    codes = {
+        dtype: Code(
+            custom_cost(getattr(types, dtype), cost_row, delta_row),
+            (__name__, "custom", cost_row.__name__, number, dtype),
+            cached=False,  # numba cannot tell whether a user's function or what it calls has changed
+        )
+        for dtype in ("float32", "float64")
+    }
+    loss = CustomLoss(f"custom({cost_row.__name__})")
+    object.__setattr__(loss, "code", lambda dtype: codes[dtype].resolve())
+    return loss
+
+
+def check_rows(cost_row: Callable, delta_row: Callable) -> None:
+    rng, h = np.random.default_rng(0), 1e-5
+    for _ in range(4):
+        output, y = rng.standard_normal(3), rng.random(3)
+        given = np.zeros(3)
+        delta_row(output, y, given)
+        steps = np.eye(3) * h
+        measured = np.array([(cost_row(output + s, y) - cost_row(output - s, y)) / (2 * h) for s in steps])
+        error = np.abs(given - measured) / np.maximum(1.0, np.abs(measured))
+        worst = int(np.argmax(np.where(np.isnan(error), np.inf, error)))
+        if not error[worst] <= 1e-4:
+            raise ValueError(
+                f"delta_row: got {given[worst]:.6g} for element {worst} of output {output.tolist()}, y {y.tolist()}, "
+                f"expected {measured[worst]:.6g}, the central difference of cost_row"
+            )
+
+
+def custom_cost(real: Any, cost_row: Callable, delta_row: Callable) -> Callable:
+    """The cost code of kernels.losses, for functions of one sample."""
+    size = real.bitwidth // 8
+
+    def cost(args):
+        b = fetch(LossBlock, args)
+        total, total_weight = 0.0, 0.0
+        for k in range(b.rows):
+            total_weight += 1.0 if b.weights == 0 else read(b.weights + size * k, real)
+        for k in range(b.rows):
+            weight = 1.0 if b.weights == 0 else read(b.weights + size * k, real)
+            output, y = array_at(b.z + k * b.z_stride, b.columns, real), array_at(b.y + k * b.y_row_stride, b.columns, real)
+            total += weight * cost_row(output, y)
+            if b.delta != 0:
+                delta = array_at(b.delta + k * b.delta_stride, b.columns, real)
+                delta_row(output, y, delta)
+                for j in range(b.columns):
+                    delta[j] *= weight / total_weight
+        write(args + AT_COST, total)
+        write(args + AT_WEIGHT, total_weight)
+        return 0
+
+    return cost

@@ -1,0 +1,404 @@
+"""Sequential: a chain of layers lowered to the table of the engine, and the owner of its flat vectors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fastbp import data, losses, optimizers
+from fastbp._check import describe_in_python
+from fastbp.activations import activation_passes
+from fastbp.engine import steps
+from fastbp.engine.dense import dense_backward, dense_forward
+from fastbp.engine.dropout import dropout_backward, dropout_forward
+from fastbp.engine.memory import Layer as Lowered
+from fastbp.engine.memory import State, Training, make_training, set_fields
+from fastbp.engine.table import NETWORK
+from fastbp.gemm.multiply import SERIAL_BELOW
+from fastbp.gemm.region import region
+from fastbp.kernels.updates import update
+from fastbp.layers import Dense, Dropout, Layer, initial
+from fastbp.schedules import whole_number
+
+DTYPES = ("float32", "float64")
+PREDICT_ROWS = 256  # rows of a minibatch in predict
+
+
+class Sequential:
+    """A chain of layers, each fed with the output of the one before.
+
+    dtype: "float32" or "float64", of parameters and arithmetic. seed: of the initial parameters, of shuffling and dropout.
+
+    `parameters` and `gradients` are flat vectors, without padding: layer by layer m n weights in C order, then m biases.
+    `history` is that of the latest `fit`; `metadata` a dict that `save` keeps.
+    """
+
+    def __init__(self, *layers: Layer, dtype: Any = "float32", seed: int = 0):
+        self.dtype = checked_dtype(dtype)
+        self.seed = whole_number("seed", seed, at_least=0)
+        self.layers = tuple(layers)
+        check_chain(self.layers)
+        self.parameters = np.zeros(sum(layer.size for layer in self.layers), self.dtype)
+        self.gradients = np.zeros_like(self.parameters)
+        self.history: Any = None
+        self.metadata: dict[str, Any] = {}
+        self.epochs_shuffled = 0
+        self._counters = np.zeros(2, np.int64)  # updates made, forward passes of training made
+        self._moments = np.zeros((0, self.parameters.size), self.dtype)
+        self._rule: str | None = None
+        self._workspaces: dict[int, Training] = {}
+        self._rows = 0  # of the last forward pass by hand
+        self._adopt()
+
+    def _adopt(self) -> None:
+        start = 0
+        for i, layer in enumerate(self.layers):
+            layer.network = self
+            if isinstance(layer, Dense):
+                weights = slice(start, start + layer.outputs * layer.inputs)
+                layer._weights, layer._bias = weights, slice(weights.stop, start + layer.size)
+                shape = (layer.outputs, layer.inputs)
+                layer.weight[:] = initial(layer.weight_init, "weight_init", shape, self.seed, 2 * i)
+                if layer.bias is not None:
+                    layer.bias[:] = initial(layer.bias_init, "bias_init", shape[:1], self.seed, 2 * i + 1)
+            start += layer.size
+
+    def __repr__(self) -> str:
+        inside = ", ".join(map(repr, self.layers))
+        return f"Sequential({inside}, dtype={self.dtype.name!r}, seed={self.seed})"
+
+    def __str__(self) -> str:
+        rows = [f"{i:3d}  {layer!r:60s} {layer.size:>10,d} parameters" for i, layer in enumerate(self.layers)]
+        return "\n".join([*rows, f"     {self.dtype.name:60s} {self.parameters.size:>10,d} parameters"])
+
+    @property
+    def inputs(self) -> int:
+        """Columns of x."""
+        return self.layers[0].inputs
+
+    @property
+    def outputs(self) -> int:
+        """Columns of the output."""
+        return self.layers[-1].outputs
+
+    # ------------------------------------------------------------------------------------------------ the compiled side
+
+    def _state(self) -> State:
+        return State(self.parameters, self.gradients, self._moments, self._counters, self.seed)
+
+    def _lowered(self) -> list[Lowered]:
+        return [lowered(layer, self.dtype.name) for layer in self.layers]
+
+    def _workspace(self, batch_size: int) -> Training:
+        """A Training of that batch size, kept for the next time."""
+        if batch_size not in self._workspaces:
+            if len(self._workspaces) >= 4:
+                self._workspaces.pop(next(iter(self._workspaces)))
+            self._workspaces[batch_size] = make_training(self._lowered(), self._state(), batch_size)
+        return self._workspaces[batch_size]
+
+    def _use_optimizer(self, optimizer: optimizers.Optimizer) -> None:
+        """Moments for the optimizer: those at hand when it is of the kind used before, otherwise new ones."""
+        if self._rule != optimizer.rule:
+            self._rule = optimizer.rule
+            self._moments = np.zeros((optimizer.moments, self.parameters.size), self.dtype)
+            self._counters[0] = 0
+            self._workspaces.clear()
+
+    def training(self, loss: Any, optimizer: Any, batch_size: int = 32) -> Training:
+        """What `fastbp.engine` takes, from Python and from `@njit`: a NamedTuple of arrays that share memory with the network.
+
+        The learning rate is `training.learning_rate[0]`, a schedule's at its start. The network must outlive it, and a later
+        `fit` or `step` with another kind of optimizer gives the network new moments, apart from those of this Training.
+        """
+        loss, optimizer = losses.as_loss(loss), optimizers.as_optimizer(optimizer)
+        check_last_activation(self, loss)
+        batch_size = whole_number("batch_size", batch_size, at_least=1)
+        self._use_optimizer(optimizer)
+        training = make_training(self._lowered(), self._state(), batch_size)
+        configure(training, loss, optimizer, self.dtype.name)
+        return training
+
+    def _run(self, code: Any, *arguments: int) -> int:
+        """Call compiled code, without the GIL, with the parallel region where the work may be worth it."""
+        found = code.of(self.dtype.name)
+        found.resolve()
+        return found.compiled.ctypes(*arguments)
+
+    def region_for(self, rows: int) -> int:
+        """The address of the parallel region, or 0 where no product of so many rows would be shared."""
+        largest = max(2.0 * layer.inputs * layer.outputs * rows for layer in self.layers)
+        return region.of().resolve() if 2.0 * largest >= SERIAL_BELOW else 0
+
+    # --------------------------------------------------------------------------------------------------------- by hand
+
+    def forward(self, x: Any) -> np.ndarray:
+        """The output (K, outputs) for a minibatch x (K, inputs), in training: dropout acts. `backward` may follow."""
+        x = in_compiled_form(data.as_matrix("x", x, self.inputs))
+        batch_size = max([len(x), *self._workspaces])
+        out = np.empty((len(x), self.outputs), self.dtype)
+        self._active = self._workspace(batch_size)
+        self._input, self._rows = x, len(x)  # the backward pass reads x again
+        args = slice_block(self._active, x=x, out=out, last=len(x))
+        self._run(steps.forward_minibatch, args.address, self.region_for(len(x)))
+        return out
+
+    def backward(self, delta: Any, input_delta: bool = False) -> np.ndarray | None:
+        """All gradients from delta = dC/d(output) (K, outputs) of the last `forward`; returns dC/dx if `input_delta`."""
+        if not self._rows:
+            raise ValueError("backward: got no forward pass before it, expected net.forward(x) first")
+        delta = data.as_matrix("delta", delta, self.outputs)
+        if len(delta) != self._rows:
+            raise ValueError(f"delta: got {len(delta)} rows, expected {self._rows}, as in the last forward pass")
+        delta = np.asarray(delta, self.dtype)
+        out = np.empty((self._rows, self.inputs), self.dtype) if input_delta else None
+        given, wanted = Description(delta), Description(out)
+        network = self._active.network.ctypes.data
+        into = wanted.address if input_delta else 0
+        self._run(steps.backward_minibatch, network, given.address, into, self.region_for(self._rows))
+        return out
+
+    def step(self, optimizer: Any) -> None:
+        """Update the parameters by the gradients of the last `backward`. A schedule counts as its rate at the start."""
+        optimizer = optimizers.as_optimizer(optimizer)
+        self._use_optimizer(optimizer)
+        training = self._workspace(max([1, *self._workspaces]))
+        use_optimizer(training, optimizer, self.dtype.name)
+        self._run(steps.update, training.network.ctypes.data, region.of().resolve() if self.parameters.size > 30000 else 0)
+
+    # ------------------------------------------------------------------------------------------------------- whole data
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        loss: Any = "softmax_cross_entropy",
+        optimizer: Any = "adam",
+        batch_size: int = 32,
+        epochs: int = 1,
+        shuffle: bool = True,
+        validation_data: tuple[Any, Any] | None = None,
+        sample_weight: Any = None,
+        callbacks: Any = (),
+        metrics: Iterable[Any] = (),
+        progress: bool = False,
+    ) -> Any:
+        """Train on x (rows, inputs) and y; returns the History. See `fastbp.training.fit` for all that it does."""
+        from fastbp import training
+
+        return training.fit(
+            self, x, y, loss=loss, optimizer=optimizer, batch_size=batch_size, epochs=epochs, shuffle=shuffle,
+            validation_data=validation_data, sample_weight=sample_weight, callbacks=callbacks, metrics=metrics,
+            progress=progress,
+        )  # fmt: skip
+
+    def predict(self, x: Any) -> np.ndarray:
+        """The network's output (rows, outputs) for x (rows, inputs), of any real dtype."""
+        x = in_compiled_form(data.as_matrix("x", x, self.inputs))
+        training = self._workspace(min(len(x), PREDICT_ROWS))
+        out = np.empty((len(x), self.outputs), self.dtype)
+        workers = self.region_for(min(len(x), PREDICT_ROWS))
+        for first, last in self._slices(len(x), PREDICT_ROWS):
+            args = slice_block(training, x=x, out=out, first=first, last=last)
+            self._run(steps.predict_slice, args.address, workers)
+        return out
+
+    def evaluate(self, x: Any, y: Any, loss: Any = "softmax_cross_entropy", sample_weight: Any = None) -> float:
+        """The cost over x and y: sum(w_k c_k) / sum(w_k), without dropout."""
+        from fastbp.training import Evaluation
+
+        return Evaluation(self, losses.as_loss(loss), x, y, sample_weight).cost()
+
+    def _slices(self, rows: int, batch_size: int) -> Iterable[tuple[int, int]]:
+        """Ranges of whole minibatches, each some hundredths of a second of work."""
+        flops = 2.0 * sum(layer.inputs * layer.outputs for layer in self.layers) + 1.0
+        step = max(1, int(1e8 / (flops * batch_size))) * batch_size
+        return ((first, min(first + step, rows)) for first in range(0, rows, step))
+
+    # ------------------------------------------------------------------------------------------------------------ files
+
+    def save(self, path: str | os.PathLike, metadata: dict[str, Any] | None = None) -> None:
+        """Write layers, parameters, seed and metadata to a safetensors file (extra `io`); never leaves half a file."""
+        from fastbp import io
+
+        architecture = [architecture_of(layer) for layer in self.layers]
+        content = {"layers": architecture, "dtype": self.dtype.name, "seed": self.seed}
+        content["metadata"] = self.metadata if metadata is None else metadata
+        tensors = {}
+        for i, layer in enumerate(self.layers):
+            if isinstance(layer, Dense):
+                tensors[f"layers.{i}.weight"] = layer.weight
+                if layer.bias is not None:
+                    tensors[f"layers.{i}.bias"] = layer.bias
+        io.write(path, tensors, content)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Sequential:
+        """The network in a file that `save` wrote; ValueError where it is none, or is damaged."""
+        from fastbp import io
+
+        tensors, content = io.read(path)
+        try:
+            layers = [layer_from(entry) for entry in content["layers"]]
+            net = cls(*layers, dtype=content["dtype"], seed=content["seed"])
+            net.metadata = content["metadata"]
+            for i, layer in enumerate(net.layers):
+                if isinstance(layer, Dense):
+                    layer.weight = tensors[f"layers.{i}.weight"]
+                    if layer.has_bias:
+                        layer.bias = tensors[f"layers.{i}.bias"]
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{os.fspath(path)}: got a file without {error}, expected one that Sequential.save wrote") from error
+        return net
+
+
+# ------------------------------------------------------------------------------------------------------------ lowering
+
+
+def checked_dtype(dtype: Any) -> np.dtype:
+    try:
+        name = np.dtype(dtype).name
+    except TypeError:
+        name = None
+    if name not in DTYPES:
+        raise ValueError(f"dtype: got {dtype!r}, expected one of {', '.join(DTYPES)}")
+    return np.dtype(name)
+
+
+def check_chain(layers: tuple[Layer, ...]) -> None:
+    """Layers fit together and belong to no other network; Dropout takes its size from the layer before it."""
+    if not layers:
+        raise ValueError("layers: got none, expected at least one")
+    if isinstance(layers[0], Dropout):
+        raise ValueError("layers: got Dropout first, expected a layer that knows its inputs")
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise TypeError(f"layers: got {layer!r} at place {i}, expected a layer")
+        if layer.network is not None or any(layer is other for other in layers[:i]):
+            raise ValueError(f"layers: got {layer!r} at place {i} a second time, expected a layer that no network has yet")
+        if i and isinstance(layer, Dropout):
+            layer.inputs = layer.outputs = layers[i - 1].outputs
+        elif i and layer.inputs != layers[i - 1].outputs:
+            raise ValueError(f"layers: got {layer!r} after {layers[i - 1].outputs} outputs, expected as many inputs")
+
+
+def lowered(layer: Layer, dtype: str) -> Lowered:
+    """The layer as an operation of the table."""
+    if isinstance(layer, Dropout):
+        forward, backward = dropout_forward.of(dtype).resolve(), dropout_backward.of(dtype).resolve()
+        return Lowered(forward, backward, layer.inputs, layer.outputs, rate=layer.rate)
+    assert isinstance(layer, Dense)
+    forward_pass, backward_pass, from_output = activation_passes(layer.activation, dtype)
+    identity = layer.activation == "identity"
+    return Lowered(
+        dense_forward.of(dtype).resolve(), dense_backward.of(dtype).resolve(), layer.inputs, layer.outputs,
+        weights=layer._weights, bias=layer._bias if layer.has_bias else None,
+        activation=0 if identity and not layer.has_bias else forward_pass,
+        derivative=0 if identity else backward_pass, from_output=from_output, propagates=True,
+    )  # fmt: skip
+
+
+def configure(training: Training, loss: losses.Loss, optimizer: optimizers.Optimizer, dtype: str) -> None:
+    configure_loss(training, loss, dtype)
+    use_optimizer(training, optimizer, dtype)
+
+
+def configure_loss(training: Training, loss: losses.Loss, dtype: str) -> None:
+    set_fields(
+        training.network, NETWORK,
+        loss=loss.code(dtype), loss_parameter=float(loss.parameter), takes_labels=int(loss.takes_labels),
+    )  # fmt: skip
+
+
+def use_optimizer(training: Training, optimizer: optimizers.Optimizer, dtype: str) -> None:
+    *numbers, weight_decay = optimizer.numbers
+    settings = {f"h{i}": float(x) for i, x in enumerate(numbers)}
+    set_fields(
+        training.network, NETWORK,
+        update=update.of(dtype, optimizer.rule).resolve(), weight_decay=float(weight_decay),
+        clip_norm=float(optimizer.clip_norm or np.inf), clip_value=float(optimizer.clip_value or np.inf), **settings,
+    )  # fmt: skip
+    training.learning_rate[0] = optimizer.schedule(np.zeros(1))[0]
+
+
+def check_last_activation(net: Sequential, loss: losses.Loss) -> None:
+    last = net.layers[-1]
+    if loss.logits and isinstance(last, Dense) and last.activation == "sigmoid":
+        raise ValueError(
+            f"loss: got {loss.name} after a last layer with sigmoid, expected logits: "
+            "give the last layer activation='identity' (the cost applies the sigmoid or softmax itself)"
+        )
+
+
+# ------------------------------------------------------------------------------------------ arrays for compiled code
+
+
+def in_compiled_form(x: np.ndarray) -> np.ndarray:
+    """x, or a copy in float32 or float64 of what compiled code does not read: float16, longdouble, foreign byte orders."""
+    if x.dtype.isnative and x.dtype.name in READABLE:
+        return x
+    return x.astype(np.float32 if x.dtype.itemsize <= 2 and x.dtype.kind == "f" else np.float64)
+
+
+READABLE = ("bool", "float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
+
+
+class Description:
+    """The Array of a NumPy array (or of None), at an address, for as long as this object lives."""
+
+    def __init__(self, x: np.ndarray | None):
+        self.kept = x
+        self.fields = np.array(describe_in_python(x), np.int64)
+        self.address = self.fields.ctypes.data
+
+
+class SliceBlock:
+    """A Slice at an address, and what it refers to, for as long as this object lives."""
+
+    def __init__(self, training: Training, **arrays: Any):
+        self.kept = [training]
+        self.fields = np.zeros(len(steps.Slice._fields), np.int64)
+        self.address = self.fields.ctypes.data
+        self.set(network=training.network.ctypes.data)
+        for name in ("x", "y", "weights", "out"):
+            description = Description(arrays.get(name))
+            self.kept.append(description)
+            self.set(**{name: description.address})
+
+    def set(self, **values: float) -> None:
+        set_fields(self.fields, steps.SLICE, **values)
+
+    def number(self, name: str) -> float:
+        return float(self.fields.view(np.float64)[steps.SLICE[name] // 8])
+
+
+def slice_block(training: Training, first: int = 0, last: int = 0, **arrays: Any) -> SliceBlock:
+    block = SliceBlock(training, **arrays)
+    block.set(first=first, last=last)
+    return block
+
+
+# ---------------------------------------------------------------------------------------------------------------- files
+
+
+def architecture_of(layer: Layer) -> dict[str, Any]:
+    if isinstance(layer, Dropout):
+        return {"kind": "Dropout", "rate": layer.rate}
+    assert isinstance(layer, Dense)
+    if not isinstance(layer.activation, str):
+        raise ValueError(f"save: got {layer!r}, expected activations that a file can name: a custom one is code")
+    return {
+        "kind": "Dense", "inputs": layer.inputs, "outputs": layer.outputs, "activation": layer.activation,
+        "bias": layer.has_bias,
+    }  # fmt: skip
+
+
+def layer_from(entry: dict[str, Any]) -> Layer:
+    entry = dict(entry)
+    kind = entry.pop("kind")
+    if kind not in ("Dense", "Dropout"):
+        raise ValueError(f"kind: got {kind!r}, expected Dense or Dropout")
+    return Dense(**entry, weight_init="zeros") if kind == "Dense" else Dropout(**entry)

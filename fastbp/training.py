@@ -1,0 +1,261 @@
+"""The only epoch loop: `fit` and its History; evaluation of a cost over data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastbp import callbacks as callbacks_module
+from fastbp import data, losses, optimizers
+from fastbp.engine import steps
+from fastbp.layers import random_bits
+from fastbp.model import PREDICT_ROWS, Sequential, check_last_activation, configure, configure_loss, in_compiled_form, slice_block
+from fastbp.schedules import whole_number
+
+__all__ = ["History", "fit"]
+
+SLICE_SECONDS = 0.05  # what one compiled call aims at: it lasts less than 0.1 s, and costs some 10 us by itself
+SHUFFLE_STREAM = 1 << 32  # apart from the streams of the layers' initial parameters
+
+
+@dataclass
+class History:
+    """What `fit` measured, an entry an epoch.
+
+    cost: the mean over the samples, each as it was before the update of its minibatch; validation_cost: after the epoch,
+    empty without validation data; metrics: a list by name; learning_rate: at the epoch's end; seconds: of the epoch's
+    training. `steps` counts the updates of this fit.
+    """
+
+    cost: list[float] = field(default_factory=list)
+    validation_cost: list[float] = field(default_factory=list)
+    metrics: dict[str, list[float]] = field(default_factory=dict)
+    learning_rate: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    steps: int = 0
+
+
+def accuracy(y: np.ndarray, output: np.ndarray) -> float:
+    """The share of samples whose largest output is that of their class; of a single output, on the right side of 0."""
+    if output.shape[1] == 1:
+        return float(np.mean((output[:, 0] > 0) == (np.asarray(y).reshape(-1) > 0.5)))
+    labels = y if y.ndim == 1 else np.argmax(y, axis=1)
+    return float(np.mean(np.argmax(output, axis=1) == labels))
+
+
+def mean_absolute_error(y: np.ndarray, output: np.ndarray) -> float:
+    """The mean of |output - y|."""
+    return float(np.mean(np.abs(output - y)))
+
+
+METRICS = {"accuracy": accuracy, "mean_absolute_error": mean_absolute_error}
+
+
+def as_metrics(metrics: Any) -> dict[str, Callable[[np.ndarray, np.ndarray], float]]:
+    """Metrics by name, from names and functions metric(y, output) -> float."""
+    found = {}
+    for metric in [metrics] if isinstance(metrics, str) or callable(metrics) else metrics:
+        if isinstance(metric, str) and metric in METRICS:
+            found[metric] = METRICS[metric]
+        elif callable(metric):
+            found[getattr(metric, "__name__", repr(metric))] = metric
+        else:
+            raise ValueError(f"metrics: got {metric!r}, expected one of {', '.join(METRICS)}, or a function (y, output)")
+    return found
+
+
+class Samples:
+    """x, y and sample weights, checked, in the form that compiled code reads."""
+
+    def __init__(self, net: Sequential, loss: losses.Loss, x: Any, y: Any, weights: Any = None, names: str = "x y"):
+        self.x_name, self.y_name = names.split()
+        self.x = in_compiled_form(data.as_matrix(self.x_name, x, net.inputs))
+        data.same_length(**{self.x_name: self.x, self.y_name: y, "sample_weight": weights})
+        self.y = in_compiled_form(loss.targets(y, len(self.x), net.outputs, self.y_name))
+        self.weights = None if weights is None else data.as_weights("sample_weight", weights, len(self.x))
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def non_finite(self) -> str | None:
+        """The sentence that names the first NaN or infinity, if there is one."""
+        return data.first_non_finite(self.x_name, self.x) or data.first_non_finite(self.y_name, self.y)
+
+
+class Evaluation:
+    """The cost of a network over samples."""
+
+    def __init__(self, net: Sequential, loss: losses.Loss, x: Any, y: Any, weights: Any = None, names: str = "x y"):
+        check_last_activation(net, loss)
+        self.net, self.loss, self.samples = net, loss, Samples(net, loss, x, y, weights, names)
+
+    def cost(self) -> float:
+        net, samples = self.net, self.samples
+        training = net._workspace(min(len(samples), PREDICT_ROWS))
+        configure_loss(training, self.loss, net.dtype.name)
+        block = slice_block(training, x=samples.x, y=samples.y, weights=samples.weights)
+        total, weight, workers = 0.0, 0.0, net.region_for(min(len(samples), PREDICT_ROWS))
+        for first, last in net._slices(len(samples), PREDICT_ROWS):
+            block.set(first=first, last=last)
+            net._run(steps.evaluate_slice, block.address, workers)
+            total, weight = total + block.number("cost"), weight + block.number("weight")
+        if not np.isfinite(total) and (found := samples.non_finite()):
+            raise ValueError(found)
+        return total / weight
+
+
+def epoch_order(net: Sequential, rows: int) -> np.ndarray:
+    """The row numbers of the next epoch, shuffled; depends on the network's seed and how often it was shuffled alone."""
+    net.epochs_shuffled += 1
+    return np.argsort(random_bits(net.seed, SHUFFLE_STREAM + net.epochs_shuffled, rows), kind="stable")
+
+
+class Fit:
+    """One call of `fit`: what it was given, and the state of its run."""
+
+    def __init__(self, net: Sequential, samples: Samples, loss: losses.Loss, optimizer: Any, batch_size: int, epochs: int):
+        self.net, self.samples, self.loss = net, samples, loss
+        self.optimizer = optimizer
+        self.batch_size, self.epochs = min(batch_size, len(samples)), epochs
+        self.steps_per_epoch = -(-len(samples) // self.batch_size)
+        net._use_optimizer(optimizer)
+        self.training = net._workspace(self.batch_size)
+        configure(self.training, loss, optimizer, net.dtype.name)
+        self.block = slice_block(self.training, x=samples.x, y=samples.y, weights=samples.weights)
+        self.workers = net.region_for(self.batch_size)
+        self.steps_at_once = self.first_guess()
+        self.history = History()
+
+    def first_guess(self) -> int:
+        """Steps for the first compiled call: some thousandths of a second."""
+        flops = 6.0 * self.batch_size * sum(layer.inputs * layer.outputs for layer in self.net.layers)
+        return max(1, int(0.01 / (flops / 1e10 + 5e-6)))
+
+    def run_epoch(self, epoch: int, shuffle: bool) -> None:
+        """One epoch, in slices; the cost that is not finite, or a wrong label, raises."""
+        rows, began = len(self.samples), time.perf_counter()
+        order = epoch_order(self.net, rows) if shuffle else None
+        total, weight, step = 0.0, 0.0, 0
+        while step < self.steps_per_epoch:
+            count = min(self.steps_at_once, self.steps_per_epoch - step)
+            rates = self.rates(epoch, step, count)
+            self.block.set(
+                first=step * self.batch_size, last=min((step + count) * self.batch_size, rows),
+                order=0 if order is None else order.ctypes.data, rates=rates.ctypes.data,
+            )  # fmt: skip
+            self.run_slice(count)
+            if self.block.fields[steps.SLICE["stopped"] // 8] >= 0:
+                self.stop(epoch, int(self.block.fields[steps.SLICE["stopped"] // 8]) // self.batch_size)
+            total, weight, step = total + self.block.number("cost"), weight + self.block.number("weight"), step + count
+            self.history.steps += count
+        self.history.seconds.append(time.perf_counter() - began)
+        self.history.cost.append(total / weight)
+        self.history.learning_rate.append(float(self.training.learning_rate[0]))
+
+    def rates(self, epoch: int, step: int, count: int) -> np.ndarray:
+        """The learning rate of each of the next `count` steps."""
+        epochs = epoch + np.arange(step, step + count) / self.steps_per_epoch
+        return np.ascontiguousarray(self.optimizer.schedule(epochs), np.float64)
+
+    def run_slice(self, count: int) -> None:
+        began = time.perf_counter()
+        self.net._run(steps.train_slice, self.block.address, self.workers)
+        seconds = max(time.perf_counter() - began, 1e-6)
+        self.steps_at_once = max(1, min(4 * count, int(count * SLICE_SECONDS / seconds)))
+
+    def stop(self, epoch: int, step: int) -> None:
+        if found := self.samples.non_finite():
+            raise ValueError(found)
+        if not np.isfinite(self.net.parameters).all() and epoch == 0 and step == 0:
+            raise ValueError("parameters: got NaN or infinity before the first step, expected finite numbers")
+        raise FloatingPointError(
+            f"cost: got NaN or infinity in epoch {epoch + 1}, step {step + 1}, from finite data; the network keeps the "
+            "parameters of the last finite epoch. A smaller learning rate, or clip_norm, may help"
+        )
+
+
+def fit(
+    net: Sequential,
+    x: Any,
+    y: Any,
+    *,
+    loss: Any,
+    optimizer: Any,
+    batch_size: int,
+    epochs: int,
+    shuffle: bool,
+    validation_data: tuple[Any, Any] | None,
+    sample_weight: Any,
+    callbacks: Any,
+    metrics: Iterable[Any],
+    progress: bool,
+) -> History:
+    """Train `net` on x (rows, inputs), real numbers of any dtype, and y (labels, or targets (rows, outputs)).
+
+    An epoch goes once over the rows, shuffled anew each time unless `shuffle` is False, in minibatches of batch_size; the
+    last may be smaller. Costs are means over samples, weighted by sample_weight. Metrics are measured after each epoch, on
+    the validation data where there are any, otherwise on x and y. A second fit goes on where the first ended; with another
+    kind of optimizer the moments begin anew.
+
+    Raises, with the network as it was before: TypeError and ValueError for what it cannot take, NaN and infinity in x, y or
+    sample_weight included. FloatingPointError when the cost of finite data is not finite: the network keeps the parameters
+    of the last finite epoch. KeyboardInterrupt passes through; network and `net.history` are usable.
+    """
+    loss, optimizer = losses.as_loss(loss), optimizers.as_optimizer(optimizer)
+    check_last_activation(net, loss)
+    batch_size = whole_number("batch_size", batch_size, at_least=1)
+    epochs = whole_number("epochs", epochs, at_least=1)
+    measured = as_metrics(metrics)
+    samples = Samples(net, loss, x, y, sample_weight)
+    validation = None
+    if validation_data is not None:
+        validation = Evaluation(net, loss, *validation_pair(validation_data), names="validation_x validation_y")
+    watchers = callbacks_module.as_callbacks(callbacks)
+    if progress:
+        watchers = (*watchers, callbacks_module.Progress(epochs))
+    run = Fit(net, samples, loss, optimizer, batch_size, epochs)
+    net.history = run.history
+    train(run, shuffle, validation, measured, watchers)
+    return run.history
+
+
+def validation_pair(validation_data: Any) -> tuple[Any, Any]:
+    if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
+        raise TypeError(f"validation_data: got {type(validation_data).__name__}, expected a pair (x, y)")
+    return validation_data[0], validation_data[1]
+
+
+def train(run: Fit, shuffle: bool, validation: Evaluation | None, measured: dict, watchers: tuple) -> None:
+    net, history = run.net, run.history
+    finite = net.parameters.copy()
+    try:
+        for watcher in watchers:
+            watcher.on_fit_begin(net, history)
+        for epoch in range(run.epochs):
+            run.run_epoch(epoch, shuffle)
+            finite[:] = net.parameters
+            measure(run, validation, measured)
+            if any([watcher.on_epoch_end(net, history) is True for watcher in watchers]):
+                break
+    except (ValueError, FloatingPointError):
+        net.parameters[:] = finite
+        net._moments[:] = 0
+        raise
+    finally:
+        for watcher in watchers:
+            watcher.on_fit_end(net, history)
+
+
+def measure(run: Fit, validation: Evaluation | None, measured: dict) -> None:
+    """The validation cost and the metrics after an epoch."""
+    samples = run.samples if validation is None else validation.samples
+    if validation is not None:
+        run.history.validation_cost.append(validation.cost())
+    if measured:
+        output = run.net.predict(samples.x)
+        for name, metric in measured.items():
+            run.history.metrics.setdefault(name, []).append(float(metric(samples.y, output)))
