@@ -90,7 +90,15 @@ def array_fields(context, builder, array_type, value, kind):
     shape = cgutils.unpack_tuple(builder, array.shape) if array_type.ndim else []
     strides = cgutils.unpack_tuple(builder, array.strides) if array_type.ndim else []
     shape, strides = [*shape, I64(1), I64(1)], [*strides, I64(0), I64(0)]
-    numbers = [I64(kind), I64(array_type.ndim), shape[0], shape[1], strides[0], strides[1], I64(int(array_type.mutable))]
+    numbers = [
+        I64(kind),
+        I64(array_type.ndim),
+        shape[0],
+        shape[1],
+        strides[0],
+        strides[1],
+        I64(int(array_type.mutable)),
+    ]
     return [builder.ptrtoint(array.data, I64), *numbers]
 
 

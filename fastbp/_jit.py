@@ -139,7 +139,9 @@ class PackageCache(FunctionCache):
             self._warn("write", error)
 
     def _warn(self, verb, error):
-        warnings.warn(f"fastbp cannot {verb} its compiler cache in {self.cache_path}: {error!r}; compiling instead", stacklevel=2)
+        warnings.warn(
+            f"fastbp cannot {verb} its compiler cache in {self.cache_path}: {error!r}; compiling instead", stacklevel=2
+        )
 
 
 @functools.cache
@@ -163,7 +165,7 @@ def package_cache(f: Callable, key: tuple = ()):
 # -------------------------------------------------------------------------------------------- code called by address
 
 
-class StaleCaller(RuntimeError):
+class StaleCaller(RuntimeError):  # noqa: N818 (it says what is stale)
     """A function that a user cached holds the calling convention of another version of fastbp."""
 
 
@@ -356,7 +358,9 @@ def state(typingctx, index):
 
     def codegen(context, builder, signature, args):
         module = builder.module
-        cells = module.globals.get(_STATE_SYMBOL) or ir.GlobalVariable(module, ir.ArrayType(I64, len(_state)), _STATE_SYMBOL)
+        cells = module.globals.get(_STATE_SYMBOL) or ir.GlobalVariable(
+            module, ir.ArrayType(I64, len(_state)), _STATE_SYMBOL
+        )
         cells.linkage = "external"
         return builder.load(builder.gep(cells, [I64(0), args[0]]))
 

@@ -17,6 +17,11 @@ I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 FIELD_TYPES = {int: types.int64, float: types.float64, "int": types.int64, "float": types.float64}
 
 
+def target_cpu() -> str:
+    """LLVM's name of the CPU that numba compiles for."""
+    return cpu_target.target_context.codegen()._get_host_cpu_name()
+
+
 def target_features() -> frozenset[str]:
     """The features of the CPU that numba compiles for, which NUMBA_CPU_NAME and NUMBA_CPU_FEATURES can change."""
     listed = cpu_target.target_context.codegen()._tm_features.split(",")

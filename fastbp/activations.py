@@ -118,5 +118,3 @@ def activation_passes(activation: str | CustomActivation, dtype: str) -> tuple[i
         return *activation.passes(dtype), activation.from_output
     forward, backward = forward_pass.of(dtype, activation), backward_pass.of(dtype, activation)
     return forward.resolve(), backward.resolve(), FORMULAS[activation].from_output
-
-

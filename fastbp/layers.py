@@ -93,7 +93,9 @@ class Layer:
     def _network_of_one(self, method: str) -> Sequential:
         network = self.owner()
         if len(network.layers) > 1:
-            raise ValueError(f"layer: {method} is for a layer alone; this one belongs to a network, call the network's {method}")
+            raise ValueError(
+                f"layer: {method} is for a layer alone; this one belongs to a network, call the network's {method}"
+            )
         return network
 
 
@@ -126,7 +128,9 @@ class Dense(Layer):
         if not isinstance(bias, bool | np.bool_):
             raise TypeError(f"bias: got {bias!r}, expected True or False")
         self.has_bias = bool(bias)
-        initial(weight_init, "weight_init", (self.outputs, self.inputs), 0, 0)  # refuses now what would be refused later
+        initial(
+            weight_init, "weight_init", (self.outputs, self.inputs), 0, 0
+        )  # refuses now what would be refused later
         initial(bias_init, "bias_init", (self.outputs,), 0, 0)
         self.weight_init, self.bias_init = weight_init, bias_init
 

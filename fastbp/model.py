@@ -167,7 +167,9 @@ class Sequential:
         self._use_optimizer(optimizer)
         training = self._workspace(max([1, *self._workspaces]))
         use_optimizer(training, optimizer, self.dtype.name)
-        self._run(steps.update, training.network.ctypes.data, region.of().resolve() if self.parameters.size > 30000 else 0)
+        self._run(
+            steps.update, training.network.ctypes.data, region.of().resolve() if self.parameters.size > 30000 else 0
+        )
 
     # ------------------------------------------------------------------------------------------------------- whole data
 
@@ -251,7 +253,9 @@ class Sequential:
                     if layer.has_bias:
                         layer.bias = tensors[f"layers.{i}.bias"]
         except (KeyError, TypeError) as error:
-            raise ValueError(f"{os.fspath(path)}: got a file without {error}, expected one that Sequential.save wrote") from error
+            raise ValueError(
+                f"{os.fspath(path)}: got a file without {error}, expected one that Sequential.save wrote"
+            ) from error
         return net
 
 
@@ -278,7 +282,9 @@ def check_chain(layers: tuple[Layer, ...]) -> None:
         if not isinstance(layer, Layer):
             raise TypeError(f"layers: got {layer!r} at place {i}, expected a layer")
         if layer.network is not None or any(layer is other for other in layers[:i]):
-            raise ValueError(f"layers: got {layer!r} at place {i} a second time, expected a layer that no network has yet")
+            raise ValueError(
+                f"layers: got {layer!r} at place {i} a second time, expected a layer that no network has yet"
+            )
         if i and isinstance(layer, Dropout):
             layer.inputs = layer.outputs = layers[i - 1].outputs
         elif i and layer.inputs != layers[i - 1].outputs:

@@ -13,7 +13,15 @@ from fastbp import callbacks as callbacks_module
 from fastbp import data, losses, optimizers
 from fastbp.engine import steps
 from fastbp.layers import random_bits
-from fastbp.model import PREDICT_ROWS, Sequential, check_last_activation, configure, configure_loss, in_compiled_form, slice_block
+from fastbp.model import (
+    PREDICT_ROWS,
+    Sequential,
+    check_last_activation,
+    configure,
+    configure_loss,
+    in_compiled_form,
+    slice_block,
+)
 from fastbp.schedules import whole_number
 
 __all__ = ["History", "fit"]
@@ -64,7 +72,9 @@ def as_metrics(metrics: Any) -> dict[str, Callable[[np.ndarray, np.ndarray], flo
         elif callable(metric):
             found[getattr(metric, "__name__", repr(metric))] = metric
         else:
-            raise ValueError(f"metrics: got {metric!r}, expected one of {', '.join(METRICS)}, or a function (y, output)")
+            raise ValueError(
+                f"metrics: got {metric!r}, expected one of {', '.join(METRICS)}, or a function (y, output)"
+            )
     return found
 
 
@@ -117,7 +127,9 @@ def epoch_order(net: Sequential, rows: int) -> np.ndarray:
 class Fit:
     """One call of `fit`: what it was given, and the state of its run."""
 
-    def __init__(self, net: Sequential, samples: Samples, loss: losses.Loss, optimizer: Any, batch_size: int, epochs: int):
+    def __init__(
+        self, net: Sequential, samples: Samples, loss: losses.Loss, optimizer: Any, batch_size: int, epochs: int
+    ):
         self.net, self.samples, self.loss = net, samples, loss
         self.optimizer = optimizer
         self.batch_size, self.epochs = min(batch_size, len(samples)), epochs

@@ -11,7 +11,7 @@ import numpy as np
 from numba import config, types
 
 from fastbp._jit import package_cache, source_hash, start_threads
-from fastbp._llvm import target_features
+from fastbp._llvm import target_cpu, target_features
 from fastbp._version import __version__
 from fastbp.gemm.isa import blocks_for, target_isa
 
@@ -30,7 +30,7 @@ def versions() -> dict[str, str]:
         "llvmlite": metadata.version("llvmlite"),
         "numpy": np.__version__,
         **{name: _version_of(name) for name in OPTIONAL},
-        "CPU": f"{config.CPU_NAME or numba.core.registry.cpu_target.target_context.codegen()._tm_options.get('cpu', '?')}",
+        "CPU": target_cpu(),
         "features": " ".join(f for f in INTERESTING if f in target_features()) + f" (of {len(target_features())})",
         "instruction set": isa.name,
         **{f"tile, {name}": _describe_blocks(blocks) for name, blocks in tiles},

@@ -1,7 +1,7 @@
 """The dense layer as an operation of the table.
 
-    forward:  output = activation(input @ w.T + b)
-    backward: grad_w = delta.T @ input;  grad_b = column sums of delta;  input_delta = (delta @ w) * below'(stored)
+forward:  output = activation(input @ w.T + b)
+backward: grad_w = delta.T @ input;  grad_b = column sums of delta;  input_delta = (delta @ w) * below'(stored)
 """
 
 from fastbp._jit import code_per_dtype

@@ -167,7 +167,11 @@ def fill_operation(record: np.ndarray, i: int, plan: Plan, state: State, base: i
     if below is not None and below.derivative and layer.propagates:
         stored = stored_buffer(plan, i - 1)
         set_fields(
-            record, OPERATION, below=below.derivative, below_stored=base + stored.offset, below_stored_stride=stored.stride
+            record,
+            OPERATION,
+            below=below.derivative,
+            below_stored=base + stored.offset,
+            below_stored_stride=stored.stride,
         )
 
 

@@ -177,7 +177,18 @@ def cost_evaluator(real):
         delta = o.delta if wants_delta else 0
         sizes = (t.rows, o.outputs)
         args = on_stack(
-            Loss(o.output, o.output_stride, *targets, sample_weights, delta, o.delta_stride, *sizes, t.loss_parameter, 0, 0)
+            Loss(
+                o.output,
+                o.output_stride,
+                *targets,
+                sample_weights,
+                delta,
+                o.delta_stride,
+                *sizes,
+                t.loss_parameter,
+                0,
+                0,
+            )
         )
         wrong = call(t.loss, (args,))
         return wrong, read(args + AT_LOSS_COST, np.float64), read(args + AT_LOSS_WEIGHT, np.float64)

@@ -108,7 +108,9 @@ def check_y(fault, t, x, y):
 def check_weights(fault, x, weights):
     if weights.kind == NOTHING:
         return True
-    return check_real(fault, SAMPLE_WEIGHT, weights, 1) and check_length(fault, SAMPLE_WEIGHT, 0, weights.rows, X, x.rows)
+    return check_real(fault, SAMPLE_WEIGHT, weights, 1) and check_length(
+        fault, SAMPLE_WEIGHT, 0, weights.rows, X, x.rows
+    )
 
 
 @inner

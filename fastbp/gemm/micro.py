@@ -62,7 +62,9 @@ class Vectors:
     def splat(self, x, element=None):
         undefined = ir.Constant(ir.VectorType(element or self.element, self.lanes), ir.Undefined)
         first = self.builder.insert_element(undefined, x, I32(0))
-        return self.builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes))
+        return self.builder.shuffle_vector(
+            first, undefined, ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
+        )
 
     def broadcast(self, place):
         """Every lane the element at `place`."""
