@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastbp._check import (
@@ -24,17 +23,18 @@ from fastbp._check import (
     refuse,
 )
 from fastbp._jit import code_per_dtype, inner, kernel
-from fastbp._llvm import I64, address_of, call, fetch, on_stack, read, write
+from fastbp._llvm import address_of, call, fetch, on_stack, read, write
 from fastbp._vector import Vector, fma, full, llvm_type, load, maximum, minimum, reduce_add, splat, store, vector_of
 from fastbp.gemm.driver import rounded_up, share
 from fastbp.gemm.multiply import parts_for
 from fastbp.gemm.pack import copier
 from fastbp.gemm.region import region, run
 from fastbp.kernels.operands import as_row, bytes_of_rows, row_maker
+from fastbp.kernels.stack import ROOM, stack_room
 
 # ----------------------------------------------------------------------------------------------------- sum of squares
 
-SLICES = 64
+SLICES = ROOM // 8
 FLOPS_PER_ELEMENT = 8.0  # for the choice of threads
 
 
@@ -105,16 +105,6 @@ def norm_squared(real):
     return norm_squared
 
 
-@intrinsic
-def room_for_sums(typingctx):
-    """The address of `SLICES` float64 on the stack; it lives as long as the calling function runs."""
-
-    def codegen(context, builder, signature, args):
-        return builder.ptrtoint(cgutils.alloca_once(builder, I64, SLICES), I64)
-
-    return types.int64(), codegen
-
-
 @inner
 def total_of(sums, size):
     """The sum of squares of a vector of that size, from what `norm_squared` left at `sums`."""
@@ -129,7 +119,7 @@ def norm_maker(real):
 
     @inner
     def norm_of(x, size, region):
-        sums = room_for_sums()
+        sums = stack_room()
         args = on_stack(NormSquared(x, size, sums))
         run(region, norm_squared(real), args, parts_for(FLOPS_PER_ELEMENT * size, region))
         return math.sqrt(total_of(sums, size))

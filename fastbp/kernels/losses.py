@@ -42,8 +42,9 @@ from fastbp._check import (
 from fastbp._jit import code_per_dtype, inner, kernel
 from fastbp._llvm import address_of, call, fetch, on_stack, read, write
 from fastbp.gemm.pack import copier
-from fastbp.kernels.costs import COSTS, Loss, cost, read_label
+from fastbp.kernels.costs import COSTS, cost
 from fastbp.kernels.operands import as_row, bytes_of_rows, output_like, row_maker
+from fastbp.kernels.samples import Loss, read_label
 from fastbp.kernels.single import single
 from fastbp.kernels.softmax import softmax
 
