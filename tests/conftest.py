@@ -41,8 +41,8 @@ def run_process(command, environment, folder, timeout):
 def run_python(tmp_path_factory):
     """run_python(code, path, cache, timeout, **environment): run code in a fresh process that must succeed.
 
-    `path`: folders to import from, ahead of fastbp's; `cache`: the folder of numba's cache, by default one that all tests
-    of the session share.
+    `path`: folders to import from, ahead of fastbp's; `cache`: the folder of numba's cache, by default one that all
+    tests of the session share.
     """
     shared_cache = tmp_path_factory.mktemp("numba_cache")
     empty_folder = tmp_path_factory.mktemp("empty")  # Python would import from the current one
