@@ -15,9 +15,9 @@ from fastbp._vector import load, store
 from fastbp.kernels import elementary
 from fastbp.kernels.elementary import normal_tail
 
-pytestmark = pytest.mark.skipif(not has_fma(), reason="the bounds are those of fused multiply-add")
 REALS = [types.float32, types.float64]
 DIGITS = 40
+SLACK = 0 if has_fma() else 0.3  # ulps more where products are rounded before they are added
 
 
 @functools.cache
@@ -112,7 +112,7 @@ def test_errors_are_small_everywhere(name, real):
     reference, single, double, *bounds = CASES[name]
     interval, bound = (single, bounds[0]) if real == types.float32 else (double, bounds[1])
     error, at = worst(getattr(elementary, name), reference, sweep(real.name, *interval))
-    assert error <= bound, f"{name}({at!r}) is off by {error:.2f} ulp"
+    assert error <= bound + SLACK, f"{name}({at!r}) is off by {error:.2f} ulp"
 
 
 SPECIAL = {  # at 0, -0, infinity, -infinity
@@ -167,7 +167,7 @@ def test_tail_of_the_normal_distribution(real):
         return mpmath.erfc(t / mpmath.sqrt(2)) / 2 * mpmath.exp(t * t / 2)
 
     error, at = worst(normal_tail, reference, sweep(real.name, 0, 15 if real == types.float32 else 39))
-    assert error <= 3.5, at
+    assert error <= 3.5 + SLACK, at
 
 
 @settings(deadline=None, max_examples=60)
@@ -185,4 +185,4 @@ def test_any_bit_pattern(real, name, patterns):
             assert np.isnan(got)
         elif np.isfinite(at):
             with mpmath.workdps(DIGITS):
-                assert error_in_ulps(got, clipped(mpf(float(at)))) <= bounds[real == types.float64]
+                assert error_in_ulps(got, clipped(mpf(float(at)))) <= bounds[real == types.float64] + SLACK

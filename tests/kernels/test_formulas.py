@@ -13,12 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mpmath import mpf
 from numba import types
-from test_elementary import DIGITS, REALS, error_in_ulps, log1p, mapped, sigmoid, sweep, worst
+from test_elementary import DIGITS, REALS, SLACK, error_in_ulps, log1p, mapped, sigmoid, sweep, worst
 
 from fastbp._llvm import has_fma, target_features
 from fastbp.kernels.formulas import FORMULAS
-
-fused = pytest.mark.skipif(not has_fma(), reason="the bounds are those of fused multiply-add")
 
 SCALE, ALPHA = mpf("1.0507009873554805"), mpf("1.6732632423543772")
 GELU = "0.044715"
@@ -87,24 +85,28 @@ OUTPUTS = {
 FAR = {types.float32: 112, types.float64: 765}  # beyond, every activation is zero, constant or linear
 
 
+def bound_of(name, real):
+    """The largest error of f, in ulps. Without fma the far tails of two functions lack a square in twice the precision."""
+    if name in ("gelu", "gelu_tanh") and not has_fma():
+        return {types.float32: 150, types.float64: 1500}[real]
+    return CASES[name][2 + (real == types.float64)] + SLACK
+
+
 def test_the_table_and_the_order_of_the_codes():
     order = "identity relu leaky_relu elu selu gelu gelu_tanh silu mish softplus tanh sigmoid hard_sigmoid"
     assert list(FORMULAS) == order.split() == list(CASES)
     assert {name for name, formula in FORMULAS.items() if not formula.from_output} == FROM_Z
 
 
-@fused
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("real", REALS)
 def test_errors_are_small_everywhere(name, real):
-    reference, _, *bounds = CASES[name]
-    bound = bounds[real == types.float64]
+    reference, bound = CASES[name][0], bound_of(name, real)
     x = np.concatenate([sweep(real.name, -FAR[real], FAR[real], 500), sweep(real.name, -40, 8, 300)])
     error, at = worst(FORMULAS[name].f, reference, x)
     assert error <= bound, f"{name}({at!r}) is off by {error:.2f} ulp"
 
 
-@fused
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("real", REALS)
 def test_derivatives(name, real):
@@ -154,19 +156,18 @@ def test_derivatives_at_the_limits_are_finite(name, real):
         np.testing.assert_array_equal(got, [0, 1, 0])
 
 
-@fused
 @settings(deadline=None, max_examples=60)
 @given(patterns=st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=40), name=st.sampled_from(list(CASES)))
 @pytest.mark.parametrize("real", REALS)
 def test_any_bit_pattern(real, name, patterns):
-    reference, _, *bounds = CASES[name]
+    reference = CASES[name][0]
     x = np.array(patterns, np.uint64).astype(f"u{real.bitwidth // 8}").view(real.name)
     for at, got in zip(x, mapped(FORMULAS[name].f, x), strict=True):
         if np.isnan(at):
             assert np.isnan(got)
         elif abs(at) < 2000:
             with mpmath.workdps(DIGITS):
-                assert error_in_ulps(got, reference(mpf(float(at)))) <= bounds[real == types.float64]
+                assert error_in_ulps(got, reference(mpf(float(at)))) <= bound_of(name, real)
 
 
 def digest():
