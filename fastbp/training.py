@@ -251,7 +251,8 @@ def train(run: Fit, shuffle: bool, validation: Evaluation | None, measured: dict
             run.run_epoch(epoch, shuffle)
             finite[:] = net.parameters
             measure(run, validation, measured)
-            if any([watcher.on_epoch_end(net, history) is True for watcher in watchers]):
+            stops = [watcher.on_epoch_end(net, history) is True for watcher in watchers]
+            if any(stops):
                 break
     except (ValueError, FloatingPointError):
         net.parameters[:] = finite

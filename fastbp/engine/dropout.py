@@ -8,6 +8,8 @@ Steele, Lea & Flood 2014), so they are the same for any number of threads, and t
 In inference the output is the input.
 """
 
+import functools
+
 import numpy as np
 
 from fastbp._jit import code_per_dtype, inner
@@ -39,6 +41,7 @@ def uniform(key, element):
     return np.float64(mixed(key + np.uint64(element + 1) * GOLDEN) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
+@functools.cache  # compiled once for all that use it
 def masked_copy(real):
     size = real.bitwidth // 8
 

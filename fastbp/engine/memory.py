@@ -34,7 +34,7 @@ class State(NamedTuple):
 
     parameters: np.ndarray
     gradients: np.ndarray
-    moments: np.ndarray  # (moments of the optimizer, parameters)
+    moments: np.ndarray  # (moments of the optimizer, parameters); the first serves as m, the last as v
     counters: np.ndarray  # updates made, forward passes of training made
     seed: int
 
@@ -125,7 +125,7 @@ def make_training(layers: list[Layer], state: State, batch_size: int, **settings
         network, NETWORK,
         operations=operations.ctypes.data, count=len(layers), inputs=layers[0].inputs, outputs=layers[-1].outputs,
         parameters=state.parameters.ctypes.data, gradients=state.gradients.ctypes.data, size=state.parameters.size,
-        m=moments[0] if len(moments) == 2 else 0, v=moments[-1] if moments else 0, batch_size=batch_size,
+        m=moments[0] if moments else 0, v=moments[-1] if moments else 0, batch_size=batch_size,
         x_buffer=base + plan.x.offset, x_buffer_stride=plan.x.stride, y_buffer=base + plan.y.offset,
         y_buffer_stride=plan.y.stride, weight_buffer=base + plan.weights, work=base + plan.work,
         work_pitch=plan.work_pitch, learning_rate=learning_rate.ctypes.data, counters=state.counters.ctypes.data,

@@ -1,5 +1,7 @@
 """The minibatch of a step: rows of the user's arrays as they lie, or gathered and converted into the workspace."""
 
+import functools
+
 import numpy as np
 
 from fastbp._check import FLOAT32, FLOAT64, INTEGER, kind_of_dtype
@@ -47,6 +49,7 @@ def row_number(order, i):
     return i if order == 0 else read(order + 8 * i, np.int64)
 
 
+@functools.cache  # compiled once for all that use it
 def row_gatherer(real):
     """gather(target, stride, x, order, first, rows): rows of the Array x, from place `first` of the order, as `real`."""
     size, lanes = size_and_lanes(real)

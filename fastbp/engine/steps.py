@@ -5,6 +5,7 @@ All take the address of a Network and the address of the parallel region (0: one
     minibatch -> forward -> cost and its delta -> backward -> update
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -137,6 +138,7 @@ SLICE = {name: 8 * i for i, name in enumerate(Slice._fields)}
 AT_COST, AT_WEIGHT, AT_STOPPED = (SLICE[name] for name in ("cost", "weight", "stopped"))
 
 
+@functools.cache  # compiled once for all that use it
 def minibatch_loader(real):
     """load_rows(network, x, order, first, rows): make those rows of the Array x the network's minibatch."""
     size, kind, gather = real.bitwidth // 8, kind_of_dtype(real), row_gatherer(real)
@@ -155,6 +157,7 @@ def minibatch_loader(real):
     return load_rows
 
 
+@functools.cache  # compiled once for all that use it
 def cost_evaluator(real):
     """cost(network, y, weights, order, first, wants_delta, block): the cost of the minibatch's output, in a Loss at
     `block`, and its delta if wanted; 0, or 1 + the row of a wrong label."""

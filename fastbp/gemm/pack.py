@@ -7,6 +7,8 @@ The tile takes either, so A is never transposed. B panels hold NR (or, at the ed
 row 0, row 1, ... of kc. Strides and addresses are in bytes.
 """
 
+import functools
+
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -121,6 +123,7 @@ def b_packer(real):
     return pack_b
 
 
+@functools.cache  # compiled once for all that use it
 def copier(real):
     """copy(target, trs, tcs, source, srs, scs, rows, columns): element by element, any strides in bytes."""
 

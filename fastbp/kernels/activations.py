@@ -1,5 +1,6 @@
 """Activations and their derivatives as kernels, and the public names of their codes."""
 
+import functools
 from collections import namedtuple
 from typing import NamedTuple
 
@@ -13,8 +14,8 @@ from fastbp._check import (
     OUT,
     STORED,
     UNKNOWN_CODE,
-    Z,
     Array,
+    Z,
     check_apart_or_same,
     check_floats,
     check_output,
@@ -84,6 +85,7 @@ def is_flat(x, size):
     return x.column_stride == size and (x.row_stride == size * x.columns or x.rows == 1)
 
 
+@functools.cache  # compiled once for all that use it
 def pass_runner(real):
     """apply(activation, source, stored, out, region): out = f(source), or source * f'(stored) where that is given."""
     size, with_rows, copy = real.bitwidth // 8, row_maker(real), copier(real)

@@ -193,9 +193,9 @@ def cross_entropy_rows(real, takes_labels):
 
 
 class Cost(NamedTuple):
-    """`make_rows(real, takes_labels)`: rows(loss, unit), the sum over the rows of weight times cost, summed over the columns; each
-    row's derivative times its weight times `unit` goes to delta. `takes_labels`: the outputs are classes, and their
-    costs are added, not averaged."""
+    """`make_rows(real, takes_labels)`: rows(loss, unit), the sum over the rows of weight times cost, added over the
+    columns; each row's derivative times its weight times `unit` goes to delta. `takes_labels`: the outputs are
+    classes, and their costs are added, not averaged."""
 
     make_rows: Callable
     takes_labels: bool = False

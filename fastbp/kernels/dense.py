@@ -140,7 +140,16 @@ def dense_forward_code(real):
         rows = with_rows(pre, work + bytes_of_rows(bias, size), False)
         forward(x, weights, with_rows(bias, work, True), activation, c, rows, region)
         if rows.address != pre.address:
-            copy(pre.address, pre.row_stride, pre.column_stride, rows.address, rows.row_stride, size, pre.rows, pre.columns)
+            copy(
+                pre.address,
+                pre.row_stride,
+                pre.column_stride,
+                rows.address,
+                rows.row_stride,
+                size,
+                pre.rows,
+                pre.columns,
+            )
         room[0] = 0  # its address does not keep it alive
 
     def dense_forward_code(a, w, b, activation, out, z, region, fault):
@@ -189,7 +198,7 @@ def propagate_delta_code(real):
             and check_floats(fault, W, weights, 2, DELTA, kind)
             and check_length(fault, W, 0, weights.rows, DELTA, d.columns)
             and check_activation(fault, activation)
-            and (activation == IDENTITY and s.kind == NOTHING or check_floats(fault, STORED, s, 2, DELTA, kind))
+            and ((activation == IDENTITY and s.kind == NOTHING) or check_floats(fault, STORED, s, 2, DELTA, kind))
             and (s.kind == NOTHING or check_shape(fault, STORED, s, d.rows, DELTA, weights.columns, W))
             and check_result(fault, OUT, c, DELTA, kind, d.rows, DELTA, weights.columns, W)
             and check_apart(fault, OUT, c, DELTA, d, size)

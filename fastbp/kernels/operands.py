@@ -1,5 +1,7 @@
 """Operands of any strides, brought into the form that the passes take: rows whose elements lie side by side."""
 
+import functools
+
 import numpy as np
 from numba import types
 from numba.extending import overload
@@ -61,6 +63,7 @@ def bytes_of_rows(x, size):
     return 0 if has_rows(x, size) else size * x.rows * x.columns
 
 
+@functools.cache  # compiled once for all that use it
 def row_maker(real):
     """with_rows(x, work, copies): x, or the same at address `work` with contiguous rows, filled if `copies`."""
     size, copy = real.bitwidth // 8, copier(real)
