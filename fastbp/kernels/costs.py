@@ -44,7 +44,7 @@ def squared_error(z, y, parameter):
 def absolute_error(z, y, parameter):
     """|z - y|, whose derivative counts as 0 where it is 0."""
     r = z - y
-    return absolute(r), select(r == 0, 0, copysign(splat(r, 1.0), r))
+    return absolute(r), select(absolute(r) > 0, copysign(splat(r, 1.0), r), r)
 
 
 @inlined
@@ -61,7 +61,7 @@ def pinball(z, y, parameter):
     (1978)."""
     r = z - y
     slope = select(r < 0, splat(r, -parameter), 1 - parameter)
-    return slope * r, select(r == 0, 0, slope)
+    return slope * r, select(absolute(r) > 0, slope, r)
 
 
 @inlined
