@@ -43,8 +43,11 @@ OPTIONS = {
 
 
 def inner(f: Callable) -> Callable:
-    """A helper: compiled into the functions that call it, never cached by itself."""
-    return _without_literals(njit(**OPTIONS)(f))
+    """A helper: compiled into the functions that call it, never cached by itself, nor callable from Python.
+
+    Without the wrappers for Python and C it compiles in half the time.
+    """
+    return _without_literals(njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(f))
 
 
 def _without_literals(dispatcher: Any) -> Any:

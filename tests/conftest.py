@@ -42,14 +42,16 @@ def run_python(tmp_path_factory):
     """run_python(code, path, cache, timeout, **environment): run code in a fresh process that must succeed.
 
     `path`: folders to import from, ahead of fastbp's; `cache`: the folder of numba's cache, by default one that all
-    tests of the session share.
+    tests of the session share; None: that of this process.
     """
     shared_cache = tmp_path_factory.mktemp("numba_cache")
     empty_folder = tmp_path_factory.mktemp("empty")  # Python would import from the current one
 
     def run(code, path=(), cache=shared_cache, timeout=120, **environment):
         folders = os.pathsep.join([*map(str, path), str(PACKAGE.parent), str(Path(__file__).parent)])
-        environment = {"PYTHONPATH": folders, "NUMBA_CACHE_DIR": str(cache), **environment}
+        environment = {"PYTHONPATH": folders, **environment}
+        if cache is not None:
+            environment["NUMBA_CACHE_DIR"] = str(cache)
         done = run_process([sys.executable, "-c", textwrap.dedent(code)], environment, empty_folder, timeout)
         assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
