@@ -5,7 +5,7 @@ from fastbp._version import __version__
 from fastbp.activations import Activation
 from fastbp.callbacks import Callback, EarlyStopping
 from fastbp.check_gradients import check_gradients
-from fastbp.layers import Dense, Dropout
+from fastbp.layers import Custom, Dense, Dropout
 from fastbp.model import Sequential
 from fastbp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 from fastbp.training import History
@@ -18,6 +18,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Callback",
+    "Custom",
     "Dense",
     "Dropout",
     "EarlyStopping",

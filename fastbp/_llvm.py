@@ -71,19 +71,20 @@ def write(typingctx, address, value):
 
 
 @intrinsic
-def array_at(typingctx, address, length, kind):
-    """A view of `length` elements of numba type `kind` at `address`; it does not keep them alive."""
-    result = types.Array(kind.dtype, 1, "C")
+def array_at(typingctx, address, shape, row_stride, kind):
+    """A view of memory at `address` as an array of numba type `kind` with `shape`, a tuple of one or two lengths, elements
+    contiguous in a row and rows `row_stride` bytes apart; it does not keep the memory alive."""
+    result = types.Array(kind.dtype, len(shape), "A" if len(shape) == 2 else "C")
 
     def codegen(context, builder, signature, args):
         array = context.make_array(result)(context, builder)
-        size = context.get_abi_sizeof(context.get_data_type(result.dtype))
+        size = I64(context.get_abi_sizeof(context.get_data_type(result.dtype)))
+        strides = [args[2], size][-result.ndim :]
         place = pointer(builder, args[0], context.get_data_type(result.dtype))
-        shape, strides = (cgutils.pack_array(builder, [x]) for x in (args[1], I64(size)))
-        populate_array(array, place, shape, strides, I64(size), meminfo=None)
+        populate_array(array, place, args[1], cgutils.pack_array(builder, strides), size, meminfo=None)
         return array._getvalue()
 
-    return result(types.int64, types.int64, kind), codegen
+    return result(types.int64, types.UniTuple(types.int64, len(shape)), types.int64, kind), codegen
 
 
 @intrinsic

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numba import types
 
+from fastbp._jit import Code
 from fastbp.activations import CustomActivation, as_activation
+from fastbp.engine.custom import custom_backward, custom_forward
 from fastbp.schedules import real_number, whole_number
 
 if TYPE_CHECKING:
     from fastbp.model import Sequential
 
-__all__ = ["Dense", "Dropout", "Layer"]
+__all__ = ["Custom", "Dense", "Dropout", "Layer"]
 
 GAINS = {"glorot": 1.0, "he": 2.0, "lecun": 1.0}
 INITIALISERS = ("zeros", *(f"{name}_{form}" for name in GAINS for form in ("uniform", "normal")))
@@ -190,3 +195,41 @@ class Dropout(Layer):
 
     def __repr__(self) -> str:
         return f"Dropout({self.rate})"
+
+
+class Custom(Layer):
+    """An operation of the user's, from two `@njit` functions on whole minibatches.
+
+    forward(x, parameters, out) fills out (K, outputs) from x (K, inputs); backward(delta, x, out, parameters, gradients,
+    delta_x) fills gradients (a flat vector like parameters) and delta_x (K, inputs) from delta = dC/d(out). parameters:
+    the initial values of the operation's parameters, a vector; weight decay does not spare any of them. Compiled anew in
+    every process. `fb.check_gradients` tells whether forward and backward agree.
+    """
+
+    _numbers = itertools.count()
+
+    def __init__(self, inputs: int, outputs: int, forward: Callable, backward: Callable, parameters: Any = ()):
+        super().__init__("float32", 0)
+        self.inputs = whole_number("inputs", inputs, at_least=1)
+        self.outputs = whole_number("outputs", outputs, at_least=1)
+        for name, function in (("forward", forward), ("backward", backward)):
+            if not hasattr(function, "py_func"):
+                raise TypeError(f"{name}: got {function!r}, expected a function compiled with @njit")
+        values = np.asarray(parameters, np.float64)
+        self.parameters_init = initial(values, "parameters", (values.size,), 0, 0)
+        self.size = values.size
+        self._functions, self._codes = (forward, backward), {}
+
+    def __repr__(self) -> str:
+        return f"Custom({self.inputs}, {self.outputs}, {self._functions[0].__name__})"
+
+    def codes(self, dtype: str) -> tuple[int, int]:
+        """The addresses of the compiled forward and backward operation."""
+        if dtype not in self._codes:
+            place, real = (__name__, "Custom", str(next(self._numbers)), dtype), getattr(types, dtype)
+            functions = [
+                make(real, f) for make, f in zip((custom_forward, custom_backward), self._functions, strict=True)
+            ]
+            self._codes[dtype] = [Code(f, (*place, f.__name__), cached=False) for f in functions]
+        forward, backward = self._codes[dtype]
+        return forward.resolve(), backward.resolve()

@@ -168,12 +168,12 @@ def custom_cost(real: Any, cost_row: Callable, delta_row: Callable) -> Callable:
         for k in range(b.rows):
             weight = 1.0 if b.weights == 0 else read(b.weights + size * k, real)
             output, y = (
-                array_at(b.z + k * b.z_stride, b.columns, real),
-                array_at(b.y + k * b.y_row_stride, b.columns, real),
+                array_at(b.z + k * b.z_stride, (b.columns,), 0, real),
+                array_at(b.y + k * b.y_row_stride, (b.columns,), 0, real),
             )
             total += weight * cost_row(output, y)
             if b.delta != 0:
-                delta = array_at(b.delta + k * b.delta_stride, b.columns, real)
+                delta = array_at(b.delta + k * b.delta_stride, (b.columns,), 0, real)
                 delta_row(output, y, delta)
                 for j in range(b.columns):
                     delta[j] *= weight / total_weight

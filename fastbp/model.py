@@ -20,7 +20,7 @@ from fastbp.engine.table import NETWORK
 from fastbp.gemm.multiply import SERIAL_BELOW
 from fastbp.gemm.region import region
 from fastbp.kernels.updates import update
-from fastbp.layers import Dense, Dropout, Layer, initial
+from fastbp.layers import Custom, Dense, Dropout, Layer, initial
 from fastbp.schedules import whole_number
 
 DTYPES = ("float32", "float64")
@@ -64,6 +64,9 @@ class Sequential:
                 layer.weight[:] = initial(layer.weight_init, "weight_init", shape, self.seed, 2 * i)
                 if layer.bias is not None:
                     layer.bias[:] = initial(layer.bias_init, "bias_init", shape[:1], self.seed, 2 * i + 1)
+            elif isinstance(layer, Custom):
+                layer._weights = slice(start, start + layer.size)
+                self.parameters[layer._weights] = layer.parameters_init
             start += layer.size
 
     def __repr__(self) -> str:
@@ -296,6 +299,8 @@ def lowered(layer: Layer, dtype: str) -> Lowered:
     if isinstance(layer, Dropout):
         forward, backward = dropout_forward.of(dtype).resolve(), dropout_backward.of(dtype).resolve()
         return Lowered(forward, backward, layer.inputs, layer.outputs, rate=layer.rate)
+    if isinstance(layer, Custom):
+        return Lowered(*layer.codes(dtype), layer.inputs, layer.outputs, weights=layer._weights)
     assert isinstance(layer, Dense)
     forward_pass, backward_pass, from_output = activation_passes(layer.activation, dtype)
     identity = layer.activation == "identity"
@@ -393,6 +398,8 @@ def slice_block(training: Training, first: int = 0, last: int = 0, **arrays: Any
 def architecture_of(layer: Layer) -> dict[str, Any]:
     if isinstance(layer, Dropout):
         return {"kind": "Dropout", "rate": layer.rate}
+    if isinstance(layer, Custom):
+        raise ValueError(f"save: got {layer!r}, expected layers that a file can name: a custom one is code")
     assert isinstance(layer, Dense)
     if not isinstance(layer.activation, str):
         raise ValueError(f"save: got {layer!r}, expected activations that a file can name: a custom one is code")

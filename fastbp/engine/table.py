@@ -69,7 +69,7 @@ class Operation(NamedTuple):
     input_delta: int  # dC/d(input), written by the backward pass
     input_delta_stride: int
     adds_input_delta: int  # 1: the backward pass adds to it
-    weights: int
+    weights: int  # of an operation of the user's: all its parameters
     weight_count: int
     bias: int
     bias_count: int
