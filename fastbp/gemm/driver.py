@@ -66,7 +66,8 @@ def planner(real):
 
     @inner
     def packs_b(p, m, n):
-        return p.bcs != size or m > 8 * MR or (not masked_loads and n % lanes != 0)
+        """Where it must be transposed, is read often enough, or does not stay in L2 from block to block."""
+        return p.bcs != size or m > 8 * MR or (m > MR and p.k > KC) or (not masked_loads and n % lanes != 0)
 
     @inner
     def rows_shared(p, parts):

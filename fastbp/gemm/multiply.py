@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastbp._jit import code_per_dtype, inner
-from fastbp._llvm import address_of, call, fetch, write
+from fastbp._llvm import address_of, call, fetch, on_stack, write
 from fastbp.gemm.driver import Product, product, work_bytes
 from fastbp.gemm.isa import blocks_for
 from fastbp.gemm.pack import copier
@@ -62,11 +62,23 @@ def multiply(real):
         c[0, 0] = 0  # keeps it alive
 
     @inner
+    def run_column(args, region):
+        """C of one column as a row, C.T = B.T @ A.T, so that vectors lie along it; the sums are the same chains."""
+        p = fetch(Product, args)
+        b, c = (p.a, p.acs, p.ars), (p.c, size * p.m)
+        row = on_stack(Product(p.b, size, p.brs, *b, *c, 1, p.m, p.k, p.accumulate, 0, 0, 0, 0))
+        run_product(row, region)
+        if p.finish != 0:
+            call(p.finish, (p.finish_args, p.c, size, 0, 0, p.m, 1))
+
+    @inner
     def with_any_c(args, ccs, region):
         p = fetch(Product, args)
         if p.m == 0 or p.n == 0:
             return
-        if ccs == size or p.n == 1:
+        if p.n == 1 and p.m > 1 and p.crs == size and (p.ars == size or p.acs == size):
+            run_column(args, region)
+        elif ccs == size or p.n == 1:
             run_product(args, region)
         else:
             through_contiguous_c(args, ccs, region)
