@@ -1,5 +1,7 @@
 """The optimizers' steps and the clipping against their definitions, split in any way, on any strides."""
 
+import hashlib
+
 import numba
 import numpy as np
 import pytest
@@ -60,6 +62,20 @@ def test_sgd_to_the_bit():
     rate = np.float64(np.float32(0.1))
     expected = (p - rate * g).astype("f4")
     np.testing.assert_array_equal(kernels.sgd_step(p, g, 0.1, 0.0), expected)
+
+
+@pytest.mark.skipif(not has_fma(), reason="rounds twice where there is no fused multiply-add")
+def test_bits_stay():
+    """A change of arithmetic shows here; it changes users' results."""
+    digest = hashlib.sha256()
+    for rule in RULES:
+        size = 1003
+        p, g = ((np.arange(size) * k % 1009 / 128 - 4).astype("f4") for k in (7, 13))
+        given = [p, g, *vectors(rule, size, "float32")[2:]]
+        for x in take_steps(getattr(kernels, f"{rule}_step"), rule, given):
+            digest.update(x.tobytes())
+        digest.update(np.float64(kernels.clip_by_norm(p, np.inf)).tobytes())
+    assert digest.hexdigest()[:16] == "3faef710b1e67e08"
 
 
 def strided(x):
