@@ -92,7 +92,9 @@ class Reference:
             delta = delta @ w
         return np.concatenate(gradients), delta
 
-    def step(self, x, y, cost, optimizer, rate, *, weights=None, weight_decay=0.0, clip_norm=None, clip_value=None, **own):
+    def step(
+        self, x, y, cost, optimizer, rate, *, weights=None, weight_decay=0.0, clip_norm=None, clip_value=None, **own
+    ):
         """One step of the optimizer of that name; returns the costs of the rows from before."""
         weights = np.ones(len(x)) if weights is None else weights
         costs, delta = COSTS[cost](self.forward(x), y, weights)

@@ -106,7 +106,8 @@ def test_a_pass_by_hand_and_the_verbs_count_the_same_passes():
 
 
 @pytest.mark.parametrize(
-    ("rate", "error"), [(1.0, ValueError), (-0.1, ValueError), (np.nan, ValueError), ("a", TypeError), (None, TypeError)]
+    ("rate", "error"),
+    [(1.0, ValueError), (-0.1, ValueError), (np.nan, ValueError), ("a", TypeError), (None, TypeError)],
 )
 def test_a_rate_outside_zero_to_one_is_refused(rate, error):
     with pytest.raises(error, match="rate: got"):

@@ -125,7 +125,9 @@ def test_data_of_any_form_train_and_predict_as_their_float32(form, compilations)
     assert compilations == []
 
 
-@pytest.mark.parametrize("dtype", ["bool", ">i4", "float64", "float16", *(f"{s}int{b}" for s in "u " for b in (8, 16, 32, 64))])
+@pytest.mark.parametrize(
+    "dtype", ["bool", ">i4", "float64", "float16", *(f"{s}int{b}" for s in "u " for b in (8, 16, 32, 64))]
+)
 def test_labels_of_any_dtype_train_alike(dtype):
     labels = Y % 2
     one, other = network(5), network(5)
