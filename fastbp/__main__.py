@@ -202,13 +202,12 @@ def _network(options: argparse.Namespace, recipe: Recipe) -> Any:
 
 def _use_threads(threads: int | None) -> None:
     if threads is not None:
-        from fastbp._jit import numba
+        from fastbp._jit import most_threads, numba
 
         try:
             numba.set_num_threads(threads)
         except ValueError as error:
-            most = numba.config.NUMBA_NUM_THREADS
-            raise ValueError(f"--threads: got {threads}, expected 1 to {most} on this machine") from error
+            raise ValueError(f"--threads: got {threads}, expected 1 to {most_threads()} on this machine") from error
 
 
 def _progress(options: argparse.Namespace) -> list[Callback]:

@@ -82,7 +82,7 @@ def describe_in_python(x: np.ndarray | None) -> Array:
         return Array(0, NOTHING, 0, 0, 0, 0, 0, 0)
     shape, strides = (*x.shape, 1), (*x.strides, 0)
     kind = kind_of(types.Array(from_dtype(x.dtype), x.ndim, "A"))
-    return Array(x.ctypes.data, kind, x.ndim, *shape[:2], *strides[:2], int(x.flags.writeable))
+    return Array(x.ctypes.data, kind, x.ndim, shape[0], shape[1], strides[0], strides[1], int(x.flags.writeable))
 
 
 def array_fields(context, builder, array_type, value, kind):

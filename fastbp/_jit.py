@@ -14,6 +14,7 @@ import ctypes
 import functools
 import hashlib
 import importlib
+import inspect
 import os
 import sys
 import threading
@@ -27,19 +28,23 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import config
 from numba.core.caching import FunctionCache, NullCache
 from numba.core.ccallback import CFunc
-from numba.extending import intrinsic
+from numba.extending import intrinsic as numba_intrinsic
 
 I64 = ir.IntType(64)
+intrinsic: Any = numba_intrinsic
 
-OPTIONS = {
+OPTIONS: dict[str, Any] = {
     "error_model": "numpy",  # otherwise a branch to ZeroDivisionError at each division keeps loops scalar
     "nogil": True,  # other Python threads run while we compute
     # no fastmath: isnan would break, and bits would depend on the shape of the code
 }
+
+
+compile_options: Any = numba.njit  # numba's type hints do not know all options
 
 
 def inner(f: Callable) -> Callable:
@@ -47,7 +52,7 @@ def inner(f: Callable) -> Callable:
 
     Without the wrappers for Python and C it compiles in half the time.
     """
-    return _without_literals(njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(f))
+    return _without_literals(compile_options(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(f))
 
 
 def _without_literals(dispatcher: Any) -> Any:
@@ -63,7 +68,7 @@ def _without_literals(dispatcher: Any) -> Any:
 
 def inlined(f: Callable) -> Callable:
     """A helper inlined before compilation: for what holds much machine code, lest that is optimised once more."""
-    return njit(inline="always", **OPTIONS)(f)
+    return compile_options(inline="always", **OPTIONS)(f)
 
 
 def kernel(f: Callable) -> Any:
@@ -72,7 +77,7 @@ def kernel(f: Callable) -> Any:
     Its attribute `serial` is the same function compiled once more with `no_region` in place of its module's global
     `region`: it never enters a parallel region, nor links one.
     """
-    alone = FunctionType(f.__code__, {**f.__globals__, "region": no_region}, f.__name__, f.__defaults__)
+    alone: Any = FunctionType(f.__code__, {**f.__globals__, "region": no_region}, f.__name__, f.__defaults__)
     functools.update_wrapper(alone, f)
     del alone.__wrapped__
     dispatcher = _cached_dispatcher(f, ())
@@ -81,8 +86,19 @@ def kernel(f: Callable) -> Any:
 
 
 def _cached_dispatcher(f: Callable, key: tuple) -> Any:
-    dispatcher = _without_literals(njit(**OPTIONS)(f))
+    dispatcher = _with_plain_defaults(_without_literals(compile_options(**OPTIONS)(f)))
     dispatcher._cache = package_cache(f, key)
+    return dispatcher
+
+
+def _with_plain_defaults(dispatcher: Any) -> Any:
+    """`dispatcher`, with arguments left out in Python typed like their values: as numba's OmittedArg each costs 9 us."""
+    arguments = tuple(inspect.signature(dispatcher.py_func).parameters)
+    defaults = dispatcher.py_func.__defaults__ or ()
+    types_, fold = dispatcher._tm.get_pointer(), dispatcher._fold_args
+    numba._dispatcher.Dispatcher.__init__(
+        dispatcher, types_, len(arguments), fold, arguments, defaults, True, False, False
+    )
     return dispatcher
 
 
@@ -312,8 +328,9 @@ def code_per_dtype(make: Callable[[Any], Callable]) -> Any:
 def code_family(names: Iterable[str]) -> Callable[[Callable[[Any, str], Callable]], Any]:
     """One function for each dtype and each of the names, from `make(real, name)`.
 
-    In compiled code `make(x, number)` is the address of the one for the dtype of x and the name of that number; in
-    Python `make.of("float32", name)` is its Code, compiled without the others.
+    In compiled code `make(x, number)` is the address of the one for the dtype of x and the name of that number, and with
+    `f = make.single(name)` at module level `f(x)` that of the one by name; in Python `make.of("float32", name)` is its Code.
+    Only the first compiles them all.
     """
     names = tuple(names)
 
@@ -332,6 +349,14 @@ def code_family(names: Iterable[str]) -> Callable[[Callable[[Any, str], Callable
         def of(dtype: str, name: str | None = None):
             return family(dtype) if name is None else family(dtype).members[names.index(name)]
 
+        def single(name):
+            @intrinsic
+            def address_of_one(typingctx, x):
+                found = of(dtype_name(x), name)
+                return types.int64(x), lambda context, builder, signature, args: found.emit_address(context, builder)
+
+            return address_of_one
+
         @intrinsic
         def address(typingctx, x, number):
             found = family(dtype_name(x))
@@ -339,7 +364,7 @@ def code_family(names: Iterable[str]) -> Callable[[Callable[[Any, str], Callable
                 lambda context, builder, signature, args: found.emit_address(context, builder, args[1])
             )
 
-        address.of = of
+        address.of, address.single = of, single
         return address
 
     return decorate
@@ -380,6 +405,11 @@ def start_threads() -> str:
     _state[ONLY_MAIN_THREAD] = layer == "workqueue"  # it aborts the process when two threads enter it
     _state[GET_NUM_THREADS] = llvm.address_of_symbol("get_num_threads")
     return layer
+
+
+def most_threads() -> int:
+    """How many threads numba may ever use in this process."""
+    return int(config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
 
 
 def _after_fork_in_child() -> None:

@@ -90,7 +90,7 @@ def first_non_finite(name: str, x: np.ndarray) -> str | None:
             row, *column = (int(i[0]) for i in np.nonzero(~finite))
             row += start
             place = f"row {row}, column {column[0]}" if column else f"row {row}"
-            return f"{name}: got {x[(row, *column)].item()!r} in {place}, expected finite numbers"
+            return f"{name}: got {x[tuple([row, *column])].item()!r} in {place}, expected finite numbers"
     return None
 
 

@@ -71,6 +71,7 @@ class Layer:
 
     inputs: int
     outputs: int
+    size: int
 
     def __init__(self, dtype: Any, seed: int):
         self.network: Sequential | None = None
@@ -93,7 +94,9 @@ class Layer:
 
     def backward(self, delta: Any) -> np.ndarray:
         """dC/dx (K, inputs) from delta = dC/d(output) (K, outputs), after `forward`; the gradients are left in the layer."""
-        return self._network_of_one("backward").backward(delta, input_delta=True)
+        delta_x = self._network_of_one("backward").backward(delta, input_delta=True)
+        assert delta_x is not None
+        return delta_x
 
     def _network_of_one(self, method: str) -> Sequential:
         network = self.owner()
@@ -138,15 +141,11 @@ class Dense(Layer):
         )  # refuses now what would be refused later
         initial(bias_init, "bias_init", (self.outputs,), 0, 0)
         self.weight_init, self.bias_init = weight_init, bias_init
+        self.size = self.outputs * (self.inputs + self.has_bias)  # m n weights, in C order, then m biases
 
     def __repr__(self) -> str:
         name = self.activation.name if isinstance(self.activation, CustomActivation) else self.activation
         return f"Dense({self.inputs}, {self.outputs}, activation={name!r}{'' if self.has_bias else ', bias=False'})"
-
-    @property
-    def size(self) -> int:
-        """How many parameters the layer has: m n weights, in C order, then m biases."""
-        return self.outputs * self.inputs + self.outputs * self.has_bias
 
     @property
     def weight(self) -> np.ndarray:
@@ -218,7 +217,8 @@ class Custom(Layer):
         values = np.asarray(parameters, np.float64)
         self.parameters_init = initial(values, "parameters", (values.size,), 0, 0)
         self.size = values.size
-        self._functions, self._codes = (forward, backward), {}
+        self._functions = (forward, backward)
+        self._codes: dict[str, list[Code]] = {}
 
     def __repr__(self) -> str:
         return f"Custom({self.inputs}, {self.outputs}, {self._functions[0].__name__})"

@@ -370,7 +370,7 @@ class SliceBlock:
     """A Slice at an address, and what it refers to, for as long as this object lives."""
 
     def __init__(self, training: Training, **arrays: Any):
-        self.kept = [training]
+        self.kept: list[Any] = [training]
         self.fields = np.zeros(len(steps.Slice._fields), np.int64)
         self.address = self.fields.ctypes.data
         self.set(network=training.network.ctypes.data)

@@ -65,7 +65,7 @@ METRICS = {"accuracy": accuracy, "mean_absolute_error": mean_absolute_error}
 
 def as_metrics(metrics: Any) -> dict[str, Callable[[np.ndarray, np.ndarray], float]]:
     """Metrics by name, from names and functions metric(y, output) -> float."""
-    found = {}
+    found: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {}
     for metric in [metrics] if isinstance(metrics, str) or callable(metrics) else metrics:
         if isinstance(metric, str) and metric in METRICS:
             found[metric] = METRICS[metric]

@@ -8,9 +8,9 @@ from importlib import metadata
 
 import numba
 import numpy as np
-from numba import config, types
+from numba import types
 
-from fastbp._jit import package_cache, source_hash, start_threads
+from fastbp._jit import most_threads, package_cache, source_hash, start_threads
 from fastbp._llvm import target_cpu, target_features
 from fastbp._version import __version__
 from fastbp.gemm.isa import blocks_for, target_isa
@@ -35,7 +35,7 @@ def versions() -> dict[str, str]:
         "instruction set": isa.name,
         **{f"tile, {name}": _describe_blocks(blocks) for name, blocks in tiles},
         "threading layer": start_threads(),
-        "threads": f"{numba.get_num_threads()} of {config.NUMBA_NUM_THREADS}",
+        "threads": f"{numba.get_num_threads()} of {most_threads()}",
         "compiler cache": getattr(cache, "cache_path", "none: no folder is writable"),
     }
 

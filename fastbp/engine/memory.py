@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numba import config, types
+from numba import types
 
+from fastbp._jit import most_threads
 from fastbp.engine.table import NETWORK, OPERATION, VERSION, Network, Operation
 from fastbp.gemm.driver import work_bound
 
@@ -39,13 +40,20 @@ class State(NamedTuple):
     seed: int
 
 
-def training_type(name: str) -> Any:
-    """The NamedTuple that compiled code is given; its name carries the version of the layout into numba's types."""
-    fields = ("network", "operations", "parameters", "gradients", "moments", "counters", "learning_rate", "workspace")
-    return NamedTuple(name, [(field, np.ndarray) for field in fields])
+class Training(NamedTuple):
+    """The arrays that compiled code is given; they share memory with the network."""
+
+    network: np.ndarray
+    operations: np.ndarray
+    parameters: np.ndarray
+    gradients: np.ndarray
+    moments: np.ndarray
+    counters: np.ndarray
+    learning_rate: np.ndarray
+    workspace: np.ndarray
 
 
-Training = training_type(f"Training{VERSION}")
+Training.__name__ = f"Training{VERSION}"  # carries the version of the layout into the types of users' cached functions
 
 
 def rounded_up(x: int, unit: int) -> int:
@@ -89,7 +97,7 @@ class Plan:
         self.z = [None if layer.from_output else self.matrix(layer.outputs) for layer in layers]
         self.deltas = [self.matrix(layers[0].inputs), *(self.matrix(layer.outputs) for layer in layers)]
         self.work_pitch = max(self.work_of(layer, dtype) for layer in layers)
-        self.work = self.arena.reserve(self.work_pitch * config.NUMBA_NUM_THREADS)
+        self.work = self.arena.reserve(self.work_pitch * most_threads())
 
     def matrix(self, columns: int) -> Buffer:
         stride = rounded_up(columns * self.size, LINE)
@@ -123,7 +131,7 @@ def make_training(layers: list[Layer], state: State, batch_size: int, **settings
     moments = [row.ctypes.data for row in state.moments]
     set_fields(
         network, NETWORK,
-        operations=operations.ctypes.data, count=len(layers), inputs=layers[0].inputs, outputs=layers[-1].outputs,
+        operations=operations.ctypes.data, length=len(layers), inputs=layers[0].inputs, outputs=layers[-1].outputs,
         parameters=state.parameters.ctypes.data, gradients=state.gradients.ctypes.data, size=state.parameters.size,
         m=moments[0] if moments else 0, v=moments[-1] if moments else 0, batch_size=batch_size,
         x_buffer=base + plan.x.offset, x_buffer_stride=plan.x.stride, y_buffer=base + plan.y.offset,
@@ -177,7 +185,7 @@ def fill_operation(record: np.ndarray, i: int, plan: Plan, state: State, base: i
 
 def stored_buffer(plan: Plan, i: int) -> Buffer:
     """What the derivative of layer i is computed from."""
-    return plan.outputs[i] if plan.layers[i].from_output else plan.z[i]
+    return plan.z[i] or plan.outputs[i]
 
 
 def fill_buffers(record: np.ndarray, i: int, plan: Plan, base: int) -> None:

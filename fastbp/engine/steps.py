@@ -33,7 +33,7 @@ AT_X, AT_X_STRIDE, AT_ROWS, AT_TRAINS, AT_WANTS = (
 
 @inner
 def last_operation(t):
-    return fetch(Operation, t.operations + (t.count - 1) * OPERATION_BYTES)
+    return fetch(Operation, t.operations + (t.length - 1) * OPERATION_BYTES)
 
 
 @code_per_dtype
@@ -45,7 +45,7 @@ def forward(real):
         write(network + AT_TRAINS, trains)
         if trains != 0:
             write(t.counters + 8, read(t.counters + 8, np.int64) + 1)
-        for i in range(t.count):
+        for i in range(t.length):
             operation = t.operations + i * OPERATION_BYTES
             o = fetch(Operation, operation)
             run(region, o.forward, on_stack(Call(network, operation)), parts_for(o.flops * t.rows, region))
@@ -67,7 +67,7 @@ def backward(real):
 
     def backward(network, region):
         t = fetch(Network, network)
-        for i in range(t.count - 1, -1, -1):
+        for i in range(t.length - 1, -1, -1):
             operation = t.operations + i * OPERATION_BYTES
             o = fetch(Operation, operation)
             if o.derivative != 0:
@@ -108,7 +108,7 @@ def update(real):
         if t.weight_decay == 0.0:
             update_range(t, 0, t.size, 0.0, scale, region)
             return 0
-        for i in range(t.count):  # weight decay touches weights, not biases
+        for i in range(t.length):  # weight decay touches weights, not biases
             o = fetch(Operation, t.operations + i * OPERATION_BYTES)
             update_range(t, (o.weights - t.parameters) // size, o.weight_count, t.weight_decay, scale, region)
             update_range(t, (o.bias - t.parameters) // size, o.bias_count, 0.0, scale, region)

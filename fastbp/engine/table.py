@@ -12,8 +12,8 @@ VERSION = 1  # of these layouts; part of the name of the numba type that users' 
 class Network(NamedTuple):
     """The network as a whole, and the state of the step at hand."""
 
-    operations: int  # `count` records of Operation, one after the other
-    count: int
+    operations: int  # `length` records of Operation, one after the other
+    length: int
     inputs: int
     outputs: int
     parameters: int  # flat vectors of `size` elements

@@ -1,6 +1,6 @@
 """The only prange: deals the parts of some code to threads. And how many threads there are at this moment."""
 
-from numba import njit, prange, types
+from numba import prange, types
 
 from fastbp._jit import (
     GET_NUM_THREADS,
@@ -10,13 +10,14 @@ from fastbp._jit import (
     SERIAL_PROCESS,
     THREAD_IDENT,
     code,
+    compile_options,
     inner,
     state,
 )
 from fastbp._llvm import call
 
 
-@njit(parallel=True, **OPTIONS)
+@compile_options(parallel=True, **OPTIONS)
 def deal(body, args, parts):
     for part in prange(parts):
         call(body, (args, types.int64(part), parts))

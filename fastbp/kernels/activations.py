@@ -1,7 +1,6 @@
 """Activations and their derivatives as kernels, and the public names of their codes."""
 
 import functools
-from collections import namedtuple
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +36,25 @@ from fastbp.kernels.formulas import FORMULAS
 from fastbp.kernels.operands import as_row, bytes_of_rows, output_like, row_maker
 from fastbp.kernels.passes import Backward, Forward, backward_pass, forward_pass
 
-Codes = namedtuple("Codes", [name.upper() for name in FORMULAS])
+
+class Codes(NamedTuple):
+    """A code for each activation, in the order of FORMULAS."""
+
+    IDENTITY: int
+    RELU: int
+    LEAKY_RELU: int
+    ELU: int
+    SELU: int
+    GELU: int
+    GELU_TANH: int
+    SILU: int
+    MISH: int
+    SOFTPLUS: int
+    TANH: int
+    SIGMOID: int
+    HARD_SIGMOID: int
+
+
 Activation = Codes(*range(len(FORMULAS)))
 """The code of each activation: `Activation.RELU` is a plain int, legal in nopython code."""
 

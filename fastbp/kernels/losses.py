@@ -45,7 +45,6 @@ from fastbp.gemm.pack import copier
 from fastbp.kernels.costs import COSTS, cost
 from fastbp.kernels.operands import as_row, bytes_of_rows, output_like, row_maker
 from fastbp.kernels.samples import Loss, read_label
-from fastbp.kernels.single import single
 from fastbp.kernels.softmax import softmax
 
 __all__ = [
@@ -179,14 +178,14 @@ def cost_code(real):
 
 OF_CLASSES, OF_NUMBERS = 1, 0
 
-softmax_cross_entropy_body = single(cost, "softmax_cross_entropy")
-negative_log_likelihood_body = single(cost, "negative_log_likelihood")
-binary_cross_entropy_body = single(cost, "binary_cross_entropy")
-mean_squared_error_body = single(cost, "mean_squared_error")
-mean_absolute_error_body = single(cost, "mean_absolute_error")
-huber_body = single(cost, "huber")
-poisson_body = single(cost, "poisson")
-quantile_body = single(cost, "quantile")
+softmax_cross_entropy_body = cost.single("softmax_cross_entropy")
+negative_log_likelihood_body = cost.single("negative_log_likelihood")
+binary_cross_entropy_body = cost.single("binary_cross_entropy")
+mean_squared_error_body = cost.single("mean_squared_error")
+mean_absolute_error_body = cost.single("mean_absolute_error")
+huber_body = cost.single("huber")
+poisson_body = cost.single("poisson")
+quantile_body = cost.single("quantile")
 
 
 @kernel

@@ -30,11 +30,10 @@ from fastbp.gemm.multiply import parts_for
 from fastbp.gemm.pack import copier
 from fastbp.gemm.region import region, run
 from fastbp.kernels.operands import as_row, bytes_of_rows, row_maker
-from fastbp.kernels.single import single
 from fastbp.kernels.updates import Update, update
 
-sgd_update, momentum_update, adam_update = single(update, "sgd"), single(update, "momentum"), single(update, "adam")
-adamw_update, rmsprop_update, adagrad_update = (single(update, rule) for rule in ("adamw", "rmsprop", "adagrad"))
+sgd_update, momentum_update, adam_update = update.single("sgd"), update.single("momentum"), update.single("adam")
+adamw_update, rmsprop_update, adagrad_update = (update.single(rule) for rule in ("adamw", "rmsprop", "adagrad"))
 
 FLOPS_PER_ELEMENT = 24.0  # what an update costs an element, for the choice of threads
 AT_STEP = 8 * Update._fields.index("step")
@@ -150,9 +149,7 @@ def momentum_step(parameters, gradients, velocity, learning_rate, momentum=0.9, 
 
 
 @kernel
-def adam_step(
-    parameters, gradients, m, v, step, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0
-):
+def adam_step(parameters, gradients, m, v, step, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0):
     """m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g**2, g = gradients + weight_decay * parameters;
     parameters -= learning_rate m / (1 - beta1**step) / (sqrt(v / (1 - beta2**step)) + epsilon).
 
