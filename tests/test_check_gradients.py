@@ -17,9 +17,9 @@ Y = {
 
 
 def network(activation="tanh", last="identity", dtype="float64", bias=True):
-    return fb.Sequential(
-        fb.Dense(4, 5, activation, bias), fb.Dense(5, 6, activation), fb.Dense(6, 3, last), dtype=dtype
-    )
+    biases = numbers((6,), np.dtype(np.float64), seed=4)  # with 0, a row that no relu lets pass would meet the edge
+    layers = fb.Dense(4, 5, activation, bias), fb.Dense(5, 6, activation, bias_init=biases), fb.Dense(6, 3, last)
+    return fb.Sequential(*layers, dtype=dtype)
 
 
 @pytest.mark.parametrize("activation", fb.activations.names)

@@ -162,7 +162,7 @@ def test_a_refused_network_leaves_its_layers_free():
     assert fb.Sequential(layers[0]).predict(np.ones((1, 3))).shape == (1, 3)
 
 
-# ----------------------------------------------------------------------------------------------------------------- views
+# ---------------------------------------------------------------------------------------------------------------- views
 
 
 def test_weights_and_gradients_are_views_of_the_flat_vectors():

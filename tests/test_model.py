@@ -16,7 +16,7 @@ def network(dtype="float32", seed=3, dropout=0.25):
     )
 
 
-# ----------------------------------------------------------------------------------------------------------- what chains
+# ---------------------------------------------------------------------------------------------------------- what chains
 
 
 def test_layers_that_do_not_fit_are_refused():
@@ -68,7 +68,7 @@ def test_large_seeds_work(seed):
     assert np.isfinite(net.fit(X, Y).cost[0])
 
 
-# --------------------------------------------------------------------------------------------------- parameters, its form
+# ------------------------------------------------------------------------------------------------- parameters, its form
 
 
 def test_the_flat_vector_holds_weights_in_c_order_then_biases_layer_by_layer():
@@ -95,7 +95,7 @@ def test_repr_is_python_and_str_a_table():
     assert lines[3].split() == ["float32", "63", "parameters"]
 
 
-# -------------------------------------------------------------------------------------------------- predict and evaluate
+# ------------------------------------------------------------------------------------------------- predict and evaluate
 
 
 @pytest.mark.parametrize("rows", [1, 255, 256, 257, 1000])
@@ -145,7 +145,7 @@ def test_only_networks_whose_work_is_worth_it_enter_the_parallel_region():
     assert large.region_for(1) == network().region_for(32) == 0
 
 
-# --------------------------------------------------------------------------------------------------------------- by hand
+# -------------------------------------------------------------------------------------------------------------- by hand
 
 
 def test_backward_needs_a_forward_pass_and_a_delta_that_fits():
@@ -204,7 +204,7 @@ def test_what_training_refuses(arguments, error, message):
         network().training(**{"loss": "huber", "optimizer": "adam", **arguments})
 
 
-# ----------------------------------------------------------------------------------------------------------- model files
+# ---------------------------------------------------------------------------------------------------------- model files
 
 
 @pytest.fixture

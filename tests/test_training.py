@@ -425,7 +425,7 @@ def test_parameters_that_overflow_in_the_last_step_of_an_epoch_do_not_count_as_f
     assert np.isfinite(net.parameters).all()
 
 
-# ----------------------------------------------------------------------------------------------------- Ctrl-C, fork
+# --------------------------------------------------------------------------------------------------------- Ctrl-C, fork
 
 
 def test_ctrl_c_between_epochs_leaves_a_usable_network_and_its_history():

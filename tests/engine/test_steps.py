@@ -215,7 +215,7 @@ def test_the_delta_of_the_input(dtype):
     assert net.backward(delta, input_delta=True).tobytes() == given.tobytes()
 
 
-# --------------------------------------------------------------------------------------------------------- the same bits
+# -------------------------------------------------------------------------------------------------------- the same bits
 
 
 def large_network(seed=0):

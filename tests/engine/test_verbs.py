@@ -109,7 +109,7 @@ def test_an_order_may_be_a_view_with_steps():
     assert net.parameters.tobytes() == other.parameters.tobytes()
 
 
-# ------------------------------------------------------------------------------------------------------ what they take
+# ------------------------------------------------------------------------------------------------------- what they take
 
 
 def stepped(x, y, dtype="float32", loss="softmax_cross_entropy", outputs=3):
