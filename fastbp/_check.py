@@ -116,13 +116,16 @@ def extent(typingctx, x, axis):
     return types.int64(x, types.int64), codegen
 
 
+NO_INTEGER = -(2**63)
+
+
 @intrinsic
 def integer(typingctx, x):
     """x as an int64, or the least int64 where x is no integer, for the checks to refuse."""
 
     def codegen(context, builder, signature, args):
         if not isinstance(x, types.Integer | types.Boolean):
-            return I64(-(2**63))
+            return I64(NO_INTEGER)
         return context.cast(builder, args[0], x, types.int64)
 
     return types.int64(x), codegen
@@ -130,19 +133,19 @@ def integer(typingctx, x):
 
 # ------------------------------------------------------------------------------------------------------------- faults
 
-FAULTS = range(14)
+FAULTS = range(15)
 (
     NO_FAULT, NOT_ARRAY, WRONG_NDIM, WRONG_DTYPE, READ_ONLY, WRONG_LENGTH, SHARES_MEMORY, UNKNOWN_CODE, TOO_SMALL,
-    OUT_OF_RANGE, WRONG_LABEL, NOT_TARGETS, TOO_MANY_ROWS, NO_ROW,
+    OUT_OF_RANGE, WRONG_LABEL, NOT_TARGETS, TOO_MANY_ROWS, NO_ROW, NOT_A_FLAG,
 ) = FAULTS  # fmt: skip
 NAMES = (
     "delta", "a", "w", "b", "z", "out", "stored", "activation", "y", "sample_weight", "parameters", "gradients",
     "velocity", "m", "v", "x", "step", "p", "label_smoothing", "quantile", "norm", "value",
-    "order", "input_delta", "network",
+    "order", "input_delta", "network", "accumulate",
 )  # fmt: skip
 (
     DELTA, A, W, B, Z, OUT, STORED, ACTIVATION, Y, SAMPLE_WEIGHT, PARAMETERS, GRADIENTS, VELOCITY, M, V, X, STEP, P,
-    LABEL_SMOOTHING, QUANTILE, NORM, VALUE, ORDER, INPUT_DELTA, NETWORK,
+    LABEL_SMOOTHING, QUANTILE, NORM, VALUE, ORDER, INPUT_DELTA, NETWORK, ACCUMULATE,
 ) = range(len(NAMES))  # fmt: skip
 
 
@@ -179,6 +182,10 @@ def _dtype_name(kind):
     return {FLOAT32: "float32", FLOAT64: "float64"}.get(kind, "another dtype")
 
 
+def _integer_name(got):
+    return "no integer" if got == NO_INTEGER else got
+
+
 WORDING = {
     NOT_ARRAY: lambda axis, got, other, expected: "got no NumPy array, expected one of float32 or float64",
     WRONG_NDIM: lambda axis, got, other, expected: f"got {got} dimensions, expected {expected}",
@@ -191,7 +198,10 @@ WORDING = {
         f"got {got} {('rows', 'columns')[axis]}, expected {expected}, as in {other}"
     ),
     SHARES_MEMORY: lambda axis, got, other, expected: f"shares memory with {other}, expected memory of its own",
-    UNKNOWN_CODE: lambda axis, got, other, expected: f"got {got}, expected one of fb.Activation, 0 to {expected}",
+    NOT_A_FLAG: lambda axis, got, other, expected: f"got {_integer_name(got)}, expected True or False",
+    UNKNOWN_CODE: lambda axis, got, other, expected: (
+        f"got {_integer_name(got)}, expected one of fb.Activation, 0 to {expected}"
+    ),
     TOO_SMALL: lambda axis, got, other, expected: f"got {got}, expected an integer of at least {expected}",
     OUT_OF_RANGE: lambda axis, got, other, expected: (
         f"got {struct.unpack('d', struct.pack('q', got))[0]}, expected "
@@ -260,6 +270,13 @@ def check_shape(fault, name, x, rows, rows_of, columns, columns_of):
     """x has as many rows as `rows_of`, as many columns as `columns_of`."""
     rows_fit = check_length(fault, name, 0, x.rows, rows_of, rows)
     return rows_fit and check_length(fault, name, 1, x.columns, columns_of, columns)
+
+
+@inner
+def check_flag(fault, name, value):
+    if value != 0 and value != 1:
+        return refuse(fault, NOT_A_FLAG, name, 0, value, 0, 0)
+    return True
 
 
 @inner

@@ -32,6 +32,7 @@ from numba import types
 from numba.core import config
 from numba.core.caching import FunctionCache, NullCache
 from numba.core.ccallback import CFunc
+from numba.core.compiler import CompileResult
 from numba.extending import intrinsic as numba_intrinsic
 
 I64 = ir.IntType(64)
@@ -177,7 +178,8 @@ def package_cache(f: Callable, key: tuple = ()):
     try:
         return PackageCache(f, key)
     except RuntimeError:  # numba: "no locator available"
-        _warn_no_cache("NUMBA_CACHE_DIR=" + os.environ.get("NUMBA_CACHE_DIR", "") or "default folders")
+        folder = os.environ.get("NUMBA_CACHE_DIR")
+        _warn_no_cache(f"NUMBA_CACHE_DIR={folder}" if folder else "the default folders")
         return NullCache()
 
 
@@ -271,6 +273,22 @@ def _emit_cell(found: Code | CodeFamily, context, builder):
     cell = module.globals.get(found._symbol) or ir.GlobalVariable(module, I64, found._symbol)
     cell.linkage = "external"
     return cell
+
+
+def _keep_hooks(rebuild: Callable) -> Callable:
+    """numba's `CompileResult._rebuild`, mended: it runs what a library wants done on load, but does not leave that with
+    the library it makes, so that functions linking a loaded one did not inherit it, and failed when they were loaded."""
+
+    @functools.wraps(rebuild)
+    def rebuilt(cls, *args):
+        result = rebuild(*args)
+        result.library._reload_init.update(result.reload_init)
+        return result
+
+    return rebuilt
+
+
+CompileResult._rebuild = classmethod(_keep_hooks(CompileResult._rebuild))  # type: ignore
 
 
 def _resolve_again(place: tuple, sources: str) -> None:
@@ -414,7 +432,9 @@ def most_threads() -> int:
 
 def _after_fork_in_child() -> None:
     # GNU OpenMP kills a forked child that enters a parallel region, and hangs a grandchild
-    _state[SERIAL_PROCESS] = _state[SERIAL_PROCESS] or start_threads.cache_info().currsize
+    parallel = sys.modules.get("numba.np.ufunc.parallel")
+    if parallel is not None and parallel._is_initialized:  # by whomever
+        _state[SERIAL_PROCESS] = 1
     _state[MAIN_THREAD] = threading.get_ident()
 
 

@@ -122,6 +122,20 @@ def on_stack(typingctx, block):
     return types.int64(block), codegen
 
 
+@intrinsic(prefer_literal=True)
+def stack_room(typingctx, size):
+    """The address of `size` (a constant) bytes on the stack, at a cache line; they live while the calling function runs."""
+    if not isinstance(size, types.IntegerLiteral):
+        return None
+
+    def codegen(context, builder, signature, args):
+        room = cgutils.alloca_once(builder, ir.ArrayType(I8, size.literal_value))
+        room.align = 64
+        return builder.ptrtoint(room, I64)
+
+    return types.int64(size), codegen
+
+
 @intrinsic
 def call(typingctx, address, arguments):
     """Call the code at `address` with a tuple of int64, by the C calling convention; returns its int64."""

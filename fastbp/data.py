@@ -89,8 +89,9 @@ def first_non_finite(name: str, x: np.ndarray) -> str | None:
         if not finite.all():
             row, *column = (int(i[0]) for i in np.nonzero(~finite))
             row += start
+            index = (row, *column)
             place = f"row {row}, column {column[0]}" if column else f"row {row}"
-            return f"{name}: got {x[tuple([row, *column])].item()!r} in {place}, expected finite numbers"
+            return f"{name}: got {x[index].item()!r} in {place}, expected finite numbers"
     return None
 
 

@@ -65,9 +65,9 @@ def planner(real):
         return n >= 256 or (p.acs == size and p.ars % 4096 == 0 and n > NR)
 
     @inner
-    def packs_b(p, m, n):
+    def packs_b(p, m):
         """Where it must be transposed, is read often enough, or does not stay in L2 from block to block."""
-        return p.bcs != size or m > 8 * MR or (m > MR and p.k > KC) or (not masked_loads and n % lanes != 0)
+        return p.bcs != size or m > 8 * MR or (m > MR and p.k > KC) or (not masked_loads and p.n % lanes != 0)
 
     @inner
     def rows_shared(p, parts):
@@ -91,7 +91,7 @@ def planner(real):
         depth = rounded_up(min(p.k, KC), lanes)
         row_pitch = size * depth + 64  # off a power of two, so that rows fall into different sets of the cache
         b_start = rounded_up(rounded_up(min(rows, MC), MR) * row_pitch + 64, 64) if packs_a(p, columns) else 0
-        b_bytes = size * depth * rounded_up(min(columns, NC), lanes) + 64 if packs_b(p, rows, columns) else 0
+        b_bytes = size * depth * rounded_up(min(columns, NC), lanes) + 64 if packs_b(p, rows) else 0
         return rounded_up(b_start + b_bytes, 64), b_start, row_pitch
 
     return packs_a, packs_b, rows_shared, work_layout
@@ -170,7 +170,7 @@ def product(real):
             return 0
         _, b_start, row_pitch = work_layout(p, parts)
         a_panels = p.work + part * p.work_pitch
-        b_panels = a_panels + b_start if packs_b(p, rows, columns) else 0
+        b_panels = a_panels + b_start if packs_b(p, rows) else 0
         a_panels = a_panels if packs_a(p, columns) else 0
         for first in range(0, max(p.k, 1), KC):
             for i in range(0, rows, MC):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastbp._jit import code_per_dtype, inner
-from fastbp._llvm import address_of, call, fetch, on_stack, write
+from fastbp._llvm import address_of, call, fetch, on_stack, stack_room, write
 from fastbp.gemm.driver import Product, product, work_bytes
 from fastbp.gemm.isa import blocks_for
 from fastbp.gemm.pack import copier
@@ -20,6 +20,7 @@ def parts_for(flops, region):
     return max(1, min(threads_now(region), int(flops / (0.5 * SERIAL_BELOW))))
 
 
+STACK_BYTES = 32768  # what a product may pack into without allocating
 FIELD = {name: 8 * i for i, name in enumerate(Product._fields)}
 AT_B, AT_BRS, AT_BCS, AT_C, AT_CRS, AT_WORK, AT_WORK_PITCH = (
     FIELD[name] for name in ("b", "brs", "bcs", "c", "crs", "work", "work_pitch")
@@ -40,7 +41,9 @@ def multiply(real):
         p = fetch(Product, args)
         parts = parts_for(2.0 * p.m * p.n * p.k, region)
         needed = call(work_bytes(real), (args, parts))
-        if needed == 0:
+        if needed * parts <= STACK_BYTES:  # small products allocate nothing
+            write(args + AT_WORK, stack_room(STACK_BYTES))
+            write(args + AT_WORK_PITCH, needed)
             run(region, product(real), args, parts)
         else:
             work = np.empty(needed * parts + 64, np.uint8)

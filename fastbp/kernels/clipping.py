@@ -23,18 +23,18 @@ from fastbp._check import (
     refuse,
 )
 from fastbp._jit import code_per_dtype, inner, kernel
-from fastbp._llvm import address_of, call, fetch, on_stack, read, write
+from fastbp._llvm import address_of, call, fetch, on_stack, read, stack_room, write
 from fastbp._vector import Vector, fma, full, llvm_type, load, maximum, minimum, reduce_add, splat, store, vector_of
 from fastbp.gemm.driver import rounded_up, share
 from fastbp.gemm.multiply import parts_for
 from fastbp.gemm.pack import copier
 from fastbp.gemm.region import region, run
 from fastbp.kernels.operands import as_row, bytes_of_rows, row_maker
-from fastbp.kernels.stack import ROOM, stack_room
 
 # ----------------------------------------------------------------------------------------------------- sum of squares
 
-SLICES = ROOM // 8
+SLICES = 64
+BYTES_OF_SUMS = 8 * SLICES
 FLOPS_PER_ELEMENT = 8.0  # for the choice of threads
 
 
@@ -119,7 +119,7 @@ def norm_maker(real):
 
     @inner
     def norm_of(x, size, region):
-        sums = stack_room()
+        sums = stack_room(BYTES_OF_SUMS)
         args = on_stack(NormSquared(x, size, sums))
         run(region, norm_squared(real), args, parts_for(FLOPS_PER_ELEMENT * size, region))
         return math.sqrt(total_of(sums, size))

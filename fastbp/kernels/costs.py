@@ -10,7 +10,7 @@ from typing import NamedTuple
 from numba import types
 
 from fastbp._jit import code_family, inlined, inner
-from fastbp._llvm import fetch, read, write
+from fastbp._llvm import fetch, read, stack_room, write
 from fastbp._vector import (
     absolute,
     copysign,
@@ -27,7 +27,6 @@ from fastbp._vector import (
 from fastbp.kernels.elementary import exp, log, log1p_of_fraction, times_exp
 from fastbp.kernels.samples import AT_COST, AT_WEIGHT, Loss, sample_readers, target_reader, wrong_label
 from fastbp.kernels.softmax import row_passes
-from fastbp.kernels.stack import stack_room
 
 # ------------------------------------------------------------------------------------------------- element by element
 # formula(z, y, parameter): the cost of an output and its derivative by z, for vectors.
@@ -171,7 +170,7 @@ def cross_entropy_rows(real, takes_labels):
 
     @inner
     def rows(loss, unit):
-        sums = stack_room()
+        sums = stack_room(512)
         factors, total = sums + size * lanes, 0.0
         for start in range(0, loss.rows, lanes):
             n = min(lanes, loss.rows - start)

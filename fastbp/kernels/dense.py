@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastbp._check import (
+    ACCUMULATE,
     CLEAR,
     DELTA,
     NOTHING,
@@ -16,6 +17,7 @@ from fastbp._check import (
     W,
     Z,
     check_apart,
+    check_flag,
     check_floats,
     check_length,
     check_output,
@@ -66,6 +68,7 @@ def weight_gradient_code(real):
             and check_result(fault, OUT, g, DELTA, kind, d.columns, DELTA, x.columns, A)
             and check_apart(fault, OUT, g, DELTA, d, size)
             and check_apart(fault, OUT, g, A, x, size)
+            and check_flag(fault, ACCUMULATE, accumulate)
         ):
             left, right = (d.address, d.column_stride, d.row_stride), (x.address, x.row_stride, x.column_stride)
             sizes = (d.columns, x.columns, d.rows)
@@ -87,7 +90,7 @@ def weight_gradient(delta, a, out=None, accumulate=False):
     """
     grad_w = output(out, delta, extent(delta, 1), extent(a, 1))
     fault = on_stack(CLEAR)
-    adds = integer(accumulate) if out is not None else 0
+    adds = integer(accumulate) if out is not None else min(integer(accumulate), 0)  # nothing to add to
     call(weight_gradient_code(delta), (describe(delta), describe(a), describe(grad_w), adds, region(), fault))
     raise_fault(fault)
     return grad_w
@@ -277,7 +280,7 @@ def column_sums(real):
         p = fetch(ColumnSums, args)
         start, columns = share(p.columns, lanes, part, parts)
         for j in range(start, start + columns, 2 * lanes):
-            n = p.columns - j
+            n = start + columns - j  # no further: the columns after it are another part's
             kept = n if p.accumulate != 0 else 0
             left = load(p.sums + size * j, kept, real)
             right = load(p.sums + size * (j + lanes), max(kept - lanes, 0), real)
@@ -319,6 +322,7 @@ def bias_gradient_code(real):
             and check_length(fault, OUT, 0, c.rows, DELTA, d.columns)
             and check_output(fault, OUT, c)
             and check_apart(fault, OUT, c, DELTA, d, size)
+            and check_flag(fault, ACCUMULATE, accumulate)
         ):
             c = as_row(c)
             needed = bytes_of_rows(d, size) + bytes_of_rows(c, size)
@@ -341,7 +345,7 @@ def bias_gradient(delta, out=None, accumulate=False):
     """
     grad_b = output_vector(out, delta, extent(delta, 1))
     fault = on_stack(CLEAR)
-    adds = integer(accumulate) if out is not None else 0
+    adds = integer(accumulate) if out is not None else min(integer(accumulate), 0)  # nothing to add to
     call(bias_gradient_code(delta), (describe(delta), describe(grad_b), adds, region(), fault))
     raise_fault(fault)
     return grad_b
