@@ -5,7 +5,7 @@ raises what that code reports in a Fault: the checks are compiled once, not into
 """
 
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -20,6 +20,7 @@ from fastbp._llvm import I64, fetch, write
 # ------------------------------------------------------------------------------------------------ describing arguments
 
 NOTHING, NOT_AN_ARRAY, OTHER_DTYPE, FLOAT32, FLOAT64 = range(5)
+BOOLEAN = 15
 INTEGER = 16  # + 2 * log2(bytes) + (1 if unsigned)
 
 
@@ -42,9 +43,11 @@ def kind_of(x) -> int:
         return NOTHING
     if not isinstance(x, types.Array):
         return NOT_AN_ARRAY
-    if isinstance(x.dtype, types.Integer | types.Boolean):
-        signed = getattr(x.dtype, "signed", False)
-        return INTEGER + 2 * (getattr(x.dtype, "bitwidth", 8).bit_length() - 4) + int(not signed)
+    if isinstance(x.dtype, types.Boolean):
+        return BOOLEAN
+    if isinstance(x.dtype, types.Integer):
+        width: Any = x.dtype
+        return INTEGER + 2 * (width.bitwidth.bit_length() - 4) + int(not width.signed)
     return kind_of_dtype(x.dtype) if x.dtype in (types.float32, types.float64) else OTHER_DTYPE
 
 
@@ -133,10 +136,11 @@ def integer(typingctx, x):
 
 # ------------------------------------------------------------------------------------------------------------- faults
 
-FAULTS = range(15)
+FAULTS = range(16)
 (
     NO_FAULT, NOT_ARRAY, WRONG_NDIM, WRONG_DTYPE, READ_ONLY, WRONG_LENGTH, SHARES_MEMORY, UNKNOWN_CODE, TOO_SMALL,
     OUT_OF_RANGE, WRONG_LABEL, NOT_TARGETS, TOO_MANY_ROWS, NO_ROW, NOT_A_FLAG,
+    NEGATIVE,
 ) = FAULTS  # fmt: skip
 NAMES = (
     "delta", "a", "w", "b", "z", "out", "stored", "activation", "y", "sample_weight", "parameters", "gradients",
@@ -179,7 +183,7 @@ class DtypeError(ArgumentFault, TypeError):
 def _dtype_name(kind):
     if kind >= INTEGER:
         return ("uint" if kind % 2 else "int") + str(8 << ((kind - INTEGER) // 2))
-    return {FLOAT32: "float32", FLOAT64: "float64"}.get(kind, "another dtype")
+    return {FLOAT32: "float32", FLOAT64: "float64", BOOLEAN: "bool"}.get(kind, "another dtype")
 
 
 def _integer_name(got):
@@ -198,6 +202,7 @@ WORDING = {
         f"got {got} {('rows', 'columns')[axis]}, expected {expected}, as in {other}"
     ),
     SHARES_MEMORY: lambda axis, got, other, expected: f"shares memory with {other}, expected memory of its own",
+    NEGATIVE: lambda axis, got, other, expected: f"got a negative number or NaN in row {axis}, expected at least 0",
     NOT_A_FLAG: lambda axis, got, other, expected: f"got {_integer_name(got)}, expected True or False",
     UNKNOWN_CODE: lambda axis, got, other, expected: (
         f"got {_integer_name(got)}, expected one of fb.Activation, 0 to {expected}"

@@ -87,8 +87,28 @@ def kernel(f: Callable) -> Any:
 
 
 def _cached_dispatcher(f: Callable, key: tuple) -> Any:
-    dispatcher = _with_plain_defaults(_without_literals(compile_options(**OPTIONS)(f)))
+    dispatcher = _with_plain_defaults(_refusing(_without_literals(compile_options(**OPTIONS)(f))))
     dispatcher._cache = package_cache(f, key)
+    return dispatcher
+
+
+def _refusing(dispatcher: Any) -> Any:
+    """`dispatcher`, raising a TypeError that names the argument where numba has no type for an array's dtype."""
+    compile_for = dispatcher._compile_for_args
+
+    def compile_for_args(*args, **kws):
+        try:
+            return compile_for(*args, **kws)
+        except (NotImplementedError, numba.errors.TypingError):
+            given = inspect.signature(dispatcher.py_func).bind(*args, **kws).arguments
+            for name, x in given.items():
+                if isinstance(x, np.ndarray) and (
+                    x.dtype.kind not in "biuf" or x.dtype == np.float16 or not x.dtype.isnative
+                ):
+                    raise TypeError(f"{name}: got dtype {x.dtype}, expected float32 or float64") from None
+            raise
+
+    dispatcher._compile_for_args = compile_for_args
     return dispatcher
 
 
@@ -242,6 +262,11 @@ class Code:
     def emit_address(self, context, builder):
         """The address as an LLVM value, in a function that is being compiled."""
         return builder.load(_emit_cell(self, context, builder))
+
+
+def call_code(address: int, *arguments: int) -> int:
+    """Call the code at `address` from Python, without the GIL."""
+    return int(ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * len(arguments))(address)(*arguments))
 
 
 class CodeFamily:

@@ -11,7 +11,7 @@ import numpy as np
 from numba import types
 
 from fastbp import data, kernels
-from fastbp._jit import Code
+from fastbp._jit import Code, call_code
 from fastbp._llvm import array_at, fetch, read, write
 from fastbp.kernels.costs import AT_COST, AT_WEIGHT
 from fastbp.kernels.costs import Loss as LossBlock
@@ -62,8 +62,19 @@ OPTIONS = ("softmax_cross_entropy", "huber", "quantile")  # the raw kernels that
 class CustomLoss(Loss):
     """A cost of the user's; see `custom`."""
 
-    def __call__(self, output, y, sample_weight=None):
-        raise TypeError("a custom loss is called inside fit, evaluate or engine.train_step")
+    def __call__(self, output: np.ndarray, y: Any, sample_weight: Any = None) -> tuple[float, np.ndarray]:
+        output = np.ascontiguousarray(output)
+        y = np.ascontiguousarray(self.targets(y, *output.shape), output.dtype)
+        delta, weights = np.zeros_like(output), None
+        if sample_weight is not None:
+            weights = data.as_weights("sample_weight", sample_weight, len(output)).astype(output.dtype)
+        row, address = output.strides[0], 0 if weights is None else weights.ctypes.data
+        places = (output.ctypes.data, row, y.ctypes.data, 0, row, address, delta.ctypes.data, row)
+        block = np.zeros(len(LossBlock._fields), np.int64)
+        block[: len(places) + 2] = (*places, *output.shape)
+        call_code(self.code(output.dtype.name), block.ctypes.data)
+        cost, weight = block.view(np.float64)[[AT_COST // 8, AT_WEIGHT // 8]]
+        return float(cost / weight) if weight else 0.0, delta
 
 
 def SoftmaxCrossEntropy(label_smoothing: float = 0.0) -> Loss:  # noqa: N802 (a class to its users)
@@ -176,7 +187,7 @@ def custom_cost(real: Any, cost_row: Callable, delta_row: Callable) -> Callable:
                 delta = array_at(b.delta + k * b.delta_stride, (b.columns,), 0, real)
                 delta_row(output, y, delta)
                 for j in range(b.columns):
-                    delta[j] *= weight / total_weight
+                    delta[j] *= weight / total_weight if total_weight != 0 else 0.0
         write(args + AT_COST, total)
         write(args + AT_WEIGHT, total_weight)
         return 0

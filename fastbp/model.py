@@ -8,19 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from fastbp import data, losses, optimizers
-from fastbp._check import describe_in_python
-from fastbp.activations import activation_passes
+from fastbp import data, losses, optimizers, saving
 from fastbp.engine import steps
-from fastbp.engine.dense import dense_backward, dense_forward
-from fastbp.engine.dropout import dropout_backward, dropout_forward
-from fastbp.engine.memory import Layer as Lowered
-from fastbp.engine.memory import State, Training, make_training, set_fields
-from fastbp.engine.table import NETWORK
+from fastbp.engine.memory import State, Training, make_training
 from fastbp.gemm.multiply import SERIAL_BELOW
 from fastbp.gemm.region import region
-from fastbp.kernels.updates import update
 from fastbp.layers import Custom, Dense, Dropout, Layer, initial
+from fastbp.lowering import Description, configure, in_compiled_form, lowered, slice_block, use_optimizer
 from fastbp.schedules import whole_number
 
 DTYPES = ("float32", "float64")
@@ -49,7 +43,7 @@ class Sequential:
         self._counters = np.zeros(2, np.int64)  # updates made, forward passes of training made
         self._moments = np.zeros((0, self.parameters.size), self.dtype)
         self._rule: str | None = None
-        self._workspaces: dict[int, Training] = {}
+        self._workspaces: dict[tuple[str, int], Training] = {}
         self._rows = 0  # of the last forward pass by hand
         self._adopt()
 
@@ -89,19 +83,20 @@ class Sequential:
 
     # ------------------------------------------------------------------------------------------------ the compiled side
 
-    def _state(self) -> State:
-        return State(self.parameters, self.gradients, self._moments, self._counters, self.seed)
+    def _make_training(self, batch_size: int) -> Training:
+        layers = [lowered(layer, self.dtype.name) for layer in self.layers]
+        state = State(self.parameters, self.gradients, self._moments, self._counters, self.seed)
+        return make_training(layers, state, batch_size)
 
-    def _lowered(self) -> list[Lowered]:
-        return [lowered(layer, self.dtype.name) for layer in self.layers]
-
-    def _workspace(self, batch_size: int) -> Training:
-        """A Training of that batch size, kept for the next time."""
-        if batch_size not in self._workspaces:
-            if len(self._workspaces) >= 4:
+    def _workspace(self, purpose: str, batch_size: int) -> Training:
+        """A Training for one purpose, kept for the next time with that batch size: what one purpose leaves in its buffers
+        (between a forward and a backward pass, in the midst of a fit) another must not overwrite."""
+        key = (purpose, batch_size)
+        if key not in self._workspaces:
+            if len(self._workspaces) >= 8:
                 self._workspaces.pop(next(iter(self._workspaces)))
-            self._workspaces[batch_size] = make_training(self._lowered(), self._state(), batch_size)
-        return self._workspaces[batch_size]
+            self._workspaces[key] = self._make_training(batch_size)
+        return self._workspaces[key]
 
     def _use_optimizer(self, optimizer: optimizers.Optimizer) -> None:
         """Moments for the optimizer: those at hand when it is of the kind used before, otherwise new ones."""
@@ -121,7 +116,7 @@ class Sequential:
         check_last_activation(self, loss)
         batch_size = whole_number("batch_size", batch_size, at_least=1)
         self._use_optimizer(optimizer)
-        training = make_training(self._lowered(), self._state(), batch_size)
+        training = self._make_training(batch_size)
         configure(training, loss, optimizer, self.dtype.name)
         return training
 
@@ -141,10 +136,9 @@ class Sequential:
     def forward(self, x: Any) -> np.ndarray:
         """The output (K, outputs) for a minibatch x (K, inputs), in training: dropout acts. `backward` may follow."""
         x = in_compiled_form(data.as_matrix("x", x, self.inputs))
-        batch_size = max([len(x), *self._workspaces])
+        batch_size = max([len(x), *(size for purpose, size in self._workspaces if purpose == "by hand")])
         out = np.empty((len(x), self.outputs), self.dtype)
-        self._active = self._workspace(batch_size)
-        self._input, self._rows = x, len(x)  # the backward pass reads x again
+        self._active, self._rows = self._workspace("by hand", batch_size), len(x)
         args = slice_block(self._active, x=x, out=out, last=len(x))
         self._run(steps.forward_minibatch, args.address, self.region_for(len(x)))
         return out
@@ -168,7 +162,7 @@ class Sequential:
         """Update the parameters by the gradients of the last `backward`. A schedule counts as its rate at the start."""
         optimizer = optimizers.as_optimizer(optimizer)
         self._use_optimizer(optimizer)
-        training = self._workspace(max([1, *self._workspaces]))
+        training = self._workspace("update", 1)
         use_optimizer(training, optimizer, self.dtype.name)
         self._run(
             steps.update, training.network.ctypes.data, region.of().resolve() if self.parameters.size > 30000 else 0
@@ -203,7 +197,7 @@ class Sequential:
     def predict(self, x: Any) -> np.ndarray:
         """The network's output (rows, outputs) for x (rows, inputs), of any real dtype."""
         x = in_compiled_form(data.as_matrix("x", x, self.inputs))
-        training = self._workspace(min(len(x), PREDICT_ROWS))
+        training = self._workspace("inference", min(len(x), PREDICT_ROWS))
         out = np.empty((len(x), self.outputs), self.dtype)
         workers = self.region_for(min(len(x), PREDICT_ROWS))
         for first, last in self._slices(len(x), PREDICT_ROWS):
@@ -227,42 +221,15 @@ class Sequential:
 
     def save(self, path: str | os.PathLike, metadata: dict[str, Any] | None = None) -> None:
         """Write layers, parameters, seed and metadata to a safetensors file (extra `io`); never leaves half a file."""
-        from fastbp import io
-
-        architecture = [architecture_of(layer) for layer in self.layers]
-        content = {"layers": architecture, "dtype": self.dtype.name, "seed": self.seed}
-        content["metadata"] = self.metadata if metadata is None else metadata
-        tensors = {}
-        for i, layer in enumerate(self.layers):
-            if isinstance(layer, Dense):
-                tensors[f"layers.{i}.weight"] = layer.weight
-                if layer.bias is not None:
-                    tensors[f"layers.{i}.bias"] = layer.bias
-        io.write(path, tensors, content)
+        saving.save(self, path, self.metadata if metadata is None else metadata)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Sequential:
         """The network in a file that `save` wrote; ValueError where it is none, or is damaged."""
-        from fastbp import io
-
-        tensors, content = io.read(path)
-        try:
-            layers = [layer_from(entry) for entry in content["layers"]]
-            net = cls(*layers, dtype=content["dtype"], seed=content["seed"])
-            net.metadata = content["metadata"]
-            for i, layer in enumerate(net.layers):
-                if isinstance(layer, Dense):
-                    layer.weight = tensors[f"layers.{i}.weight"]
-                    if layer.has_bias:
-                        layer.bias = tensors[f"layers.{i}.bias"]
-        except (KeyError, TypeError) as error:
-            raise ValueError(
-                f"{os.fspath(path)}: got a file without {error}, expected one that Sequential.save wrote"
-            ) from error
-        return net
+        return saving.load(cls, path)
 
 
-# ------------------------------------------------------------------------------------------------------------ lowering
+# -------------------------------------------------------------------------------------------------------------- checks
 
 
 def checked_dtype(dtype: Any) -> np.dtype:
@@ -294,47 +261,6 @@ def check_chain(layers: tuple[Layer, ...]) -> None:
             raise ValueError(f"layers: got {layer!r} after {layers[i - 1].outputs} outputs, expected as many inputs")
 
 
-def lowered(layer: Layer, dtype: str) -> Lowered:
-    """The layer as an operation of the table."""
-    if isinstance(layer, Dropout):
-        forward, backward = dropout_forward.of(dtype).resolve(), dropout_backward.of(dtype).resolve()
-        return Lowered(forward, backward, layer.inputs, layer.outputs, rate=layer.rate)
-    if isinstance(layer, Custom):
-        return Lowered(*layer.codes(dtype), layer.inputs, layer.outputs, weights=layer._weights)
-    assert isinstance(layer, Dense)
-    forward_pass, backward_pass, from_output = activation_passes(layer.activation, dtype)
-    identity = layer.activation == "identity"
-    return Lowered(
-        dense_forward.of(dtype).resolve(), dense_backward.of(dtype).resolve(), layer.inputs, layer.outputs,
-        weights=layer._weights, bias=layer._bias if layer.has_bias else None,
-        activation=0 if identity and not layer.has_bias else forward_pass,
-        derivative=0 if identity else backward_pass, from_output=from_output, propagates=True,
-    )  # fmt: skip
-
-
-def configure(training: Training, loss: losses.Loss, optimizer: optimizers.Optimizer, dtype: str) -> None:
-    configure_loss(training, loss, dtype)
-    use_optimizer(training, optimizer, dtype)
-
-
-def configure_loss(training: Training, loss: losses.Loss, dtype: str) -> None:
-    set_fields(
-        training.network, NETWORK,
-        loss=loss.code(dtype), loss_parameter=float(loss.parameter), takes_labels=int(loss.takes_labels),
-    )  # fmt: skip
-
-
-def use_optimizer(training: Training, optimizer: optimizers.Optimizer, dtype: str) -> None:
-    *numbers, weight_decay = optimizer.numbers
-    settings = {f"h{i}": float(x) for i, x in enumerate(numbers)}
-    set_fields(
-        training.network, NETWORK,
-        update=update.of(dtype, optimizer.rule).resolve(), weight_decay=float(weight_decay),
-        clip_norm=float(optimizer.clip_norm or np.inf), clip_value=float(optimizer.clip_value or np.inf), **settings,
-    )  # fmt: skip
-    training.learning_rate[0] = optimizer.schedule(np.zeros(1))[0]
-
-
 def check_last_activation(net: Sequential, loss: losses.Loss) -> None:
     last = net.layers[-1]
     if loss.logits and isinstance(last, Dense) and last.activation == "sigmoid":
@@ -342,76 +268,3 @@ def check_last_activation(net: Sequential, loss: losses.Loss) -> None:
             f"loss: got {loss.name} after a last layer with sigmoid, expected logits: "
             "give the last layer activation='identity' (the cost applies the sigmoid or softmax itself)"
         )
-
-
-# ------------------------------------------------------------------------------------------ arrays for compiled code
-
-
-def in_compiled_form(x: np.ndarray) -> np.ndarray:
-    """x, or a copy in float32 or float64 of what compiled code does not read: float16, longdouble, foreign byte orders."""
-    if x.dtype.isnative and x.dtype.name in READABLE:
-        return x
-    return x.astype(np.float32 if x.dtype.itemsize <= 2 and x.dtype.kind == "f" else np.float64)
-
-
-READABLE = ("bool", "float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
-
-
-class Description:
-    """The Array of a NumPy array (or of None), at an address, for as long as this object lives."""
-
-    def __init__(self, x: np.ndarray | None):
-        self.kept = x
-        self.fields = np.array(describe_in_python(x), np.int64)
-        self.address = self.fields.ctypes.data
-
-
-class SliceBlock:
-    """A Slice at an address, and what it refers to, for as long as this object lives."""
-
-    def __init__(self, training: Training, **arrays: Any):
-        self.kept: list[Any] = [training]
-        self.fields = np.zeros(len(steps.Slice._fields), np.int64)
-        self.address = self.fields.ctypes.data
-        self.set(network=training.network.ctypes.data)
-        for name in ("x", "y", "weights", "out"):
-            description = Description(arrays.get(name))
-            self.kept.append(description)
-            self.set(**{name: description.address})
-
-    def set(self, **values: float) -> None:
-        set_fields(self.fields, steps.SLICE, **values)
-
-    def number(self, name: str) -> float:
-        return float(self.fields.view(np.float64)[steps.SLICE[name] // 8])
-
-
-def slice_block(training: Training, first: int = 0, last: int = 0, **arrays: Any) -> SliceBlock:
-    block = SliceBlock(training, **arrays)
-    block.set(first=first, last=last)
-    return block
-
-
-# ---------------------------------------------------------------------------------------------------------------- files
-
-
-def architecture_of(layer: Layer) -> dict[str, Any]:
-    if isinstance(layer, Dropout):
-        return {"kind": "Dropout", "rate": layer.rate}
-    if isinstance(layer, Custom):
-        raise ValueError(f"save: got {layer!r}, expected layers that a file can name: a custom one is code")
-    assert isinstance(layer, Dense)
-    if not isinstance(layer.activation, str):
-        raise ValueError(f"save: got {layer!r}, expected activations that a file can name: a custom one is code")
-    return {
-        "kind": "Dense", "inputs": layer.inputs, "outputs": layer.outputs, "activation": layer.activation,
-        "bias": layer.has_bias,
-    }  # fmt: skip
-
-
-def layer_from(entry: dict[str, Any]) -> Layer:
-    entry = dict(entry)
-    kind = entry.pop("kind")
-    if kind not in ("Dense", "Dropout"):
-        raise ValueError(f"kind: got {kind!r}, expected Dense or Dropout")
-    return Dense(**entry, weight_init="zeros") if kind == "Dense" else Dropout(**entry)

@@ -13,15 +13,8 @@ from fastbp import callbacks as callbacks_module
 from fastbp import data, losses, optimizers
 from fastbp.engine import steps
 from fastbp.layers import random_bits
-from fastbp.model import (
-    PREDICT_ROWS,
-    Sequential,
-    check_last_activation,
-    configure,
-    configure_loss,
-    in_compiled_form,
-    slice_block,
-)
+from fastbp.lowering import configure, configure_loss, in_compiled_form, slice_block
+from fastbp.model import PREDICT_ROWS, Sequential, check_last_activation
 from fastbp.schedules import whole_number
 
 __all__ = ["History", "fit"]
@@ -66,7 +59,11 @@ METRICS = {"accuracy": accuracy, "mean_absolute_error": mean_absolute_error}
 def as_metrics(metrics: Any) -> dict[str, Callable[[np.ndarray, np.ndarray], float]]:
     """Metrics by name, from names and functions metric(y, output) -> float."""
     found: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {}
-    for metric in [metrics] if isinstance(metrics, str) or callable(metrics) else metrics:
+    if isinstance(metrics, str) or callable(metrics):
+        metrics = [metrics]
+    if not isinstance(metrics, Iterable):
+        raise TypeError(f"metrics: got {metrics!r}, expected names or functions (y, output)")
+    for metric in metrics:
         if isinstance(metric, str) and metric in METRICS:
             found[metric] = METRICS[metric]
         elif callable(metric):
@@ -84,7 +81,8 @@ class Samples:
     def __init__(self, net: Sequential, loss: losses.Loss, x: Any, y: Any, weights: Any = None, names: str = "x y"):
         self.x_name, self.y_name = names.split()
         self.x = in_compiled_form(data.as_matrix(self.x_name, x, net.inputs))
-        data.same_length(**{self.x_name: self.x, self.y_name: y, "sample_weight": weights})
+        if np.ndim(y):
+            data.same_length(**{self.x_name: self.x, self.y_name: y, "sample_weight": weights})
         self.y = in_compiled_form(loss.targets(y, len(self.x), net.outputs, self.y_name))
         self.weights = None if weights is None else data.as_weights("sample_weight", weights, len(self.x))
 
@@ -105,7 +103,7 @@ class Evaluation:
 
     def cost(self) -> float:
         net, samples = self.net, self.samples
-        training = net._workspace(min(len(samples), PREDICT_ROWS))
+        training = net._workspace("inference", min(len(samples), PREDICT_ROWS))
         configure_loss(training, self.loss, net.dtype.name)
         block = slice_block(training, x=samples.x, y=samples.y, weights=samples.weights)
         total, weight, workers = 0.0, 0.0, net.region_for(min(len(samples), PREDICT_ROWS))
@@ -124,6 +122,30 @@ def epoch_order(net: Sequential, rows: int) -> np.ndarray:
     return np.argsort(random_bits(net.seed, SHUFFLE_STREAM + net.epochs_shuffled, rows), kind="stable")
 
 
+class RefusedData(ValueError):  # noqa: N818 (users see a ValueError)
+    """NaN or infinity in what `fit` was given."""
+
+
+class Snapshot:
+    """A network's parameters and the state of its optimizer, to go back to."""
+
+    def __init__(self, net: Sequential):
+        self.parameters, self.counters = net.parameters.copy(), net._counters.copy()
+        self.rule, self.epochs_shuffled, self.history = net._rule, net.epochs_shuffled, net.history
+        self.moments = net._moments.copy() if net._counters[0] else None  # before the first update they are zeros
+
+    def restore(self, net: Sequential) -> None:
+        net.parameters[:], net._counters[:] = self.parameters, self.counters
+        net._rule, net.epochs_shuffled, net.history = self.rule, self.epochs_shuffled, self.history
+        net._moments = self.moments if self.moments is not None else np.zeros_like(net._moments)
+        net._workspaces.clear()  # they hold the addresses of other moments
+
+    def begin_anew(self, net: Sequential) -> None:
+        """Back to the parameters, with the optimizer's state as if no step had been made."""
+        net.parameters[:] = self.parameters
+        net._moments[:], net._counters[0] = 0, 0
+
+
 class Fit:
     """One call of `fit`: what it was given, and the state of its run."""
 
@@ -135,7 +157,7 @@ class Fit:
         self.batch_size, self.epochs = min(batch_size, len(samples)), epochs
         self.steps_per_epoch = -(-len(samples) // self.batch_size)
         net._use_optimizer(optimizer)
-        self.training = net._workspace(self.batch_size)
+        self.training = net._workspace("fit", self.batch_size)
         configure(self.training, loss, optimizer, net.dtype.name)
         self.block = slice_block(self.training, x=samples.x, y=samples.y, weights=samples.weights)
         self.workers = net.region_for(self.batch_size)
@@ -157,13 +179,15 @@ class Fit:
             rates = self.rates(epoch, step, count)
             self.block.set(
                 first=step * self.batch_size, last=min((step + count) * self.batch_size, rows),
-                order=0 if order is None else order.ctypes.data, rates=rates.ctypes.data,
+                order=0 if order is None else order.ctypes.data, order_stride=8, rates=rates.ctypes.data,
             )  # fmt: skip
             self.run_slice(count)
             if self.block.fields[steps.SLICE["stopped"] // 8] >= 0:
                 self.stop(epoch, int(self.block.fields[steps.SLICE["stopped"] // 8]) // self.batch_size)
             total, weight, step = total + self.block.number("cost"), weight + self.block.number("weight"), step + count
             self.history.steps += count
+        if not np.isfinite(self.net.parameters).all():  # the last update's doing: no cost has shown it yet
+            self.stop(epoch, self.steps_per_epoch - 1)
         self.history.seconds.append(time.perf_counter() - began)
         self.history.cost.append(total / weight)
         self.history.learning_rate.append(float(self.training.learning_rate[0]))
@@ -181,9 +205,7 @@ class Fit:
 
     def stop(self, epoch: int, step: int) -> None:
         if found := self.samples.non_finite():
-            raise ValueError(found)
-        if not np.isfinite(self.net.parameters).all() and epoch == 0 and step == 0:
-            raise ValueError("parameters: got NaN or infinity before the first step, expected finite numbers")
+            raise RefusedData(found)
         raise FloatingPointError(
             f"cost: got NaN or infinity in epoch {epoch + 1}, step {step + 1}, from finite data; the network keeps the "
             "parameters of the last finite epoch. A smaller learning rate, or clip_norm, may help"
@@ -226,12 +248,17 @@ def fit(
     validation = None
     if validation_data is not None:
         validation = Evaluation(net, loss, *validation_pair(validation_data), names="validation_x validation_y")
+        if found := validation.samples.non_finite():
+            raise ValueError(found)
     watchers = callbacks_module.as_callbacks(callbacks)
     if progress:
         watchers = (*watchers, callbacks_module.Progress(epochs))
+    if not np.isfinite(net.parameters).all():
+        raise ValueError("parameters: got NaN or infinity before the first step, expected finite numbers")
+    before = Snapshot(net)
     run = Fit(net, samples, loss, optimizer, batch_size, epochs)
     net.history = run.history
-    train(run, shuffle, validation, measured, watchers)
+    train(run, before, shuffle, validation, measured, watchers)
     return run.history
 
 
@@ -241,22 +268,26 @@ def validation_pair(validation_data: Any) -> tuple[Any, Any]:
     return validation_data[0], validation_data[1]
 
 
-def train(run: Fit, shuffle: bool, validation: Evaluation | None, measured: dict, watchers: tuple) -> None:
+def train(
+    run: Fit, last: Snapshot, shuffle: bool, validation: Evaluation | None, measured: dict, watchers: tuple
+) -> None:
+    """The epochs; `last` is the network before the first one, and becomes that after the last finite one."""
     net, history = run.net, run.history
-    finite = net.parameters.copy()
     try:
         for watcher in watchers:
             watcher.on_fit_begin(net, history)
         for epoch in range(run.epochs):
             run.run_epoch(epoch, shuffle)
-            finite[:] = net.parameters
+            last.parameters[:] = net.parameters
             measure(run, validation, measured)
             stops = [watcher.on_epoch_end(net, history) is True for watcher in watchers]
             if any(stops):
                 break
-    except (ValueError, FloatingPointError):
-        net.parameters[:] = finite
-        net._moments[:] = 0
+    except (RefusedData, FloatingPointError):
+        if history.cost:
+            last.begin_anew(net)
+        else:
+            last.restore(net)
         raise
     finally:
         for watcher in watchers:

@@ -36,7 +36,7 @@ def versions() -> dict[str, str]:
         **{f"tile, {name}": _describe_blocks(blocks) for name, blocks in tiles},
         "threading layer": start_threads(),
         "threads": f"{numba.get_num_threads()} of {most_threads()}",
-        "compiler cache": getattr(cache, "cache_path", "none: no folder is writable"),
+        "compiler cache": cache.cache_path or "none: no folder is writable",
     }
 
 

@@ -240,18 +240,24 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
 @needs_fork
 def test_a_forked_child_and_its_child_compute_the_same_bits(run_python):
-    code = PARALLEL_SUMS + FORKS + """
+    code = (
+        PARALLEL_SUMS
+        + FORKS
+        + """
     assert in_child(same)
     assert in_child(lambda: same() and in_child(same) and same())
     assert same()
     """
+    )
     run_python(code, timeout=60)
 
 
 @needs_fork
 def test_a_forked_child_survives_threads_that_others_started_in_its_parent(run_python):
     """fastbp was only imported; the user's own parallel loop started the threading layer."""
-    code = FORKS + """
+    code = (
+        FORKS
+        + """
     import os
     import numpy as np
     from numba import njit, prange
@@ -268,12 +274,15 @@ def test_a_forked_child_survives_threads_that_others_started_in_its_parent(run_p
     users_loop(np.zeros(1000))
     assert in_child(work)
     """
+    )
     run_python(code, timeout=60)
 
 
 @pytest.mark.parametrize("layer", ["omp", "workqueue"])
 def test_four_python_threads_at_once_compute_the_same_bits(run_python, layer):
-    code = PARALLEL_SUMS + """
+    code = (
+        PARALLEL_SUMS
+        + """
     results = []
     threads = [threading.Thread(target=lambda: results.extend(same() for _ in range(50))) for _ in range(4)]
     for thread in threads:
@@ -283,12 +292,15 @@ def test_four_python_threads_at_once_compute_the_same_bits(run_python, layer):
         thread.join()
     print(numba.threading_layer(), results.count(True))
     """
+    )
     assert run_with_layer(run_python, code, layer).stdout == f"{layer} 250\n"
 
 
 @pytest.mark.parametrize("layer", ["omp", "workqueue"])
 def test_kernels_within_a_users_prange_compute_the_same_bits(run_python, layer):
-    code = PARALLEL_SUMS + """
+    code = (
+        PARALLEL_SUMS
+        + """
     parallel, serial = dense.bias_gradient, dense.bias_gradient.serial
 
     @njit(parallel=True)
@@ -305,6 +317,7 @@ def test_kernels_within_a_users_prange_compute_the_same_bits(run_python, layer):
         assert all(row.tobytes() == wanted.tobytes() for row in out)
     print(numba.threading_layer())
     """
+    )
     assert run_with_layer(run_python, code, layer).stdout == layer + "\n"
 
 

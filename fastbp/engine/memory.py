@@ -53,7 +53,16 @@ class Training(NamedTuple):
     workspace: np.ndarray
 
 
-Training.__name__ = f"Training{VERSION}"  # carries the version of the layout into the types of users' cached functions
+# The version of the layout is part of the name, and so of the types that users' functions are compiled and cached for.
+# numba pickles the class by that name; those of other versions must be found too, for an old cache file to be read at all.
+Training.__name__ = Training.__qualname__ = f"Training{VERSION}"
+globals()[Training.__name__] = Training
+
+
+def __getattr__(name: str) -> type:
+    if name.startswith("Training") and name[8:].isdecimal():
+        return type(name, (tuple,), {"_fields": ()})
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def rounded_up(x: int, unit: int) -> int:

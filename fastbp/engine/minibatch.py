@@ -44,21 +44,22 @@ def number_at(address, kind):
 
 
 @inner
-def row_number(order, i):
-    """The i-th of the rows in `order`, an address of int64; row i itself where that is 0."""
-    return i if order == 0 else read(order + 8 * i, np.int64)
+def row_number(order, order_stride, i):
+    """The i-th of the rows in `order`, an address of int64, `order_stride` bytes apart; row i itself where that is 0."""
+    return i if order == 0 else read(order + order_stride * i, np.int64)
 
 
 @functools.cache  # compiled once for all that use it
 def row_gatherer(real):
-    """gather(target, stride, x, order, first, rows): rows of the Array x, from place `first` of the order, as `real`."""
+    """gather(target, stride, x, order, order_stride, first, rows): rows of the Array x, from place `first` of the order,
+    as `real`."""
     size, lanes = size_and_lanes(real)
     kind = kind_of_dtype(real)
 
     @inner
-    def gather(target, stride, x, order, first, rows):
+    def gather(target, stride, x, order, order_stride, first, rows):
         for i in range(rows):
-            source, place = x.address + row_number(order, first + i) * x.row_stride, target + i * stride
+            source, place = x.address + row_number(order, order_stride, first + i) * x.row_stride, target + i * stride
             if x.kind == kind and x.column_stride == size:
                 for j in range(0, x.columns, lanes):
                     store(place + size * j, load(source + size * j, x.columns - j, real), x.columns - j)
@@ -70,7 +71,7 @@ def row_gatherer(real):
 
 
 @inner
-def gather_labels(target, y, order, first, rows):
+def gather_labels(target, y, order, order_stride, first, rows):
     """Labels of the Array y, from place `first` of the order, as int64."""
     for i in range(rows):
-        write(target + 8 * i, integer_at(y.address + row_number(order, first + i) * y.row_stride, y.kind))
+        write(target + 8 * i, integer_at(y.address + row_number(order, order_stride, first + i) * y.row_stride, y.kind))

@@ -125,6 +125,7 @@ class Slice(NamedTuple):
     y: int
     weights: int  # of the samples; an Array of kind NOTHING for none
     order: int  # address of int64 row numbers; 0: the rows as they lie
+    order_stride: int
     first: int
     last: int
     rates: int  # address of a float64 learning rate for each step; 0: as it is
@@ -140,16 +141,17 @@ AT_COST, AT_WEIGHT, AT_STOPPED = (SLICE[name] for name in ("cost", "weight", "st
 
 @functools.cache  # compiled once for all that use it
 def minibatch_loader(real):
-    """load_rows(network, x, order, first, rows): make those rows of the Array x the network's minibatch."""
+    """load_rows(network, x, order, order_stride, first, rows, copies): make those rows of the Array x the network's
+    minibatch, as they lie where compiled code can read them so, unless it `copies`."""
     size, kind, gather = real.bitwidth // 8, kind_of_dtype(real), row_gatherer(real)
 
     @inner
-    def load_rows(network, x, order, first, rows):
+    def load_rows(network, x, order, order_stride, first, rows, copies):
         t = fetch(Network, network)
         place, stride = x.address + first * x.row_stride, x.row_stride
-        if order != 0 or x.kind != kind or (x.column_stride != size and x.columns > 1):
+        if copies or order != 0 or x.kind != kind or (x.column_stride != size and x.columns > 1):
             place, stride = t.x_buffer, t.x_buffer_stride
-            gather(place, stride, x, order, first, rows)
+            gather(place, stride, x, order, order_stride, first, rows)
         write(network + AT_X, place)
         write(network + AT_X_STRIDE, stride)
         write(network + AT_ROWS, rows)
@@ -159,20 +161,20 @@ def minibatch_loader(real):
 
 @functools.cache  # compiled once for all that use it
 def cost_evaluator(real):
-    """cost(network, y, weights, order, first, wants_delta, block): the cost of the minibatch's output, in a Loss at
-    `block`, and its delta if wanted; 0, or 1 + the row of a wrong label."""
+    """cost(t, y, weights, order, order_stride, first, wants_delta): 0, or 1 + the row of a wrong label; the cost of the
+    minibatch's output and the sum of its weights; and, if wanted, the delta of the last operation."""
     size, kind, gather = real.bitwidth // 8, kind_of_dtype(real), row_gatherer(real)
 
     @inner
-    def cost(t, y, weights, order, first, wants_delta):
+    def cost(t, y, weights, order, order_stride, first, wants_delta):
         o = last_operation(t)
         labels = t.takes_labels != 0 and y.ndim == 1
         if labels:
-            gather_labels(t.y_buffer, y, order, first, t.rows)
+            gather_labels(t.y_buffer, y, order, order_stride, first, t.rows)
         else:
-            gather(t.y_buffer, t.y_buffer_stride, y, order, first, t.rows)
+            gather(t.y_buffer, t.y_buffer_stride, y, order, order_stride, first, t.rows)
         if weights.kind != NOTHING:
-            gather(t.weight_buffer, size, weights, order, first, t.rows)
+            gather(t.weight_buffer, size, weights, order, order_stride, first, t.rows)
         targets = (t.y_buffer, kind, t.y_buffer_stride)
         if labels:
             targets = (t.y_buffer, INT64_KIND, 8)
@@ -211,9 +213,11 @@ def train_slice(real):
         total, total_weight, step = 0.0, 0.0, 0
         write(args + AT_STOPPED, -1)
         for first in range(s.first, s.last, t.batch_size):
-            load_rows(s.network, x, s.order, first, min(t.batch_size, s.last - first))
+            load_rows(s.network, x, s.order, s.order_stride, first, min(t.batch_size, s.last - first), False)
             call(forward(real), (s.network, 1, region))
-            wrong, batch_cost, batch_weight = cost(fetch(Network, s.network), y, weights, s.order, first, True)
+            wrong, batch_cost, batch_weight = cost(
+                fetch(Network, s.network), y, weights, s.order, s.order_stride, first, True
+            )
             if wrong != 0 or not np.isfinite(batch_cost):
                 write(args + AT_STOPPED, first)
                 break
@@ -241,9 +245,11 @@ def evaluate_slice(real):
         total, total_weight = 0.0, 0.0
         write(args + AT_STOPPED, -1)
         for first in range(s.first, s.last, batch_size):
-            load_rows(s.network, x, s.order, first, min(batch_size, s.last - first))
+            load_rows(s.network, x, s.order, s.order_stride, first, min(batch_size, s.last - first), False)
             call(forward(real), (s.network, 0, region))
-            wrong, batch_cost, batch_weight = cost(fetch(Network, s.network), y, weights, s.order, first, False)
+            wrong, batch_cost, batch_weight = cost(
+                fetch(Network, s.network), y, weights, s.order, s.order_stride, first, False
+            )
             if wrong != 0:
                 write(args + AT_STOPPED, first)
                 break
@@ -266,7 +272,7 @@ def predict_slice(real):
         x, out, o = fetch(Array, s.x), fetch(Array, s.out), last_operation(t)
         for first in range(s.first, s.last, t.batch_size):
             rows = min(t.batch_size, s.last - first)
-            load_rows(s.network, x, s.order, first, rows)
+            load_rows(s.network, x, s.order, s.order_stride, first, rows, False)
             call(forward(real), (s.network, 0, region))
             place = out.address + first * out.row_stride
             copy(place, out.row_stride, out.column_stride, o.output, o.output_stride, size, rows, o.outputs)
@@ -283,7 +289,9 @@ def forward_minibatch(real):
     def forward_minibatch(args, region):
         s = fetch(Slice, args)
         x, out = fetch(Array, s.x), fetch(Array, s.out)
-        load_rows(s.network, x, 0, s.first, s.last - s.first)
+        load_rows(
+            s.network, x, 0, 0, s.first, s.last - s.first, True
+        )  # the backward pass reads them, when x may be gone
         call(forward(real), (s.network, 1, region))
         o = last_operation(fetch(Network, s.network))
         rows = s.last - s.first

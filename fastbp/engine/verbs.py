@@ -12,8 +12,9 @@ from fastbp._check import (
     CLEAR,
     DELTA,
     FLOAT32,
+    FLOAT64,
     INPUT_DELTA,
-    INTEGER,
+    NEGATIVE,
     NO_ROW,
     NOTHING,
     ORDER,
@@ -22,6 +23,7 @@ from fastbp._check import (
     TOO_MANY_ROWS,
     WRONG_DTYPE,
     WRONG_LABEL,
+    WRONG_NDIM,
     Array,
     X,
     Y,
@@ -38,7 +40,7 @@ from fastbp._check import (
 from fastbp._check import NETWORK as NETWORK_NAME
 from fastbp._jit import code_per_dtype, inner, kernel
 from fastbp._llvm import address_of, call, fetch, on_stack, read, write
-from fastbp.engine.minibatch import INT64_KIND, integer_at
+from fastbp.engine.minibatch import INT64_KIND, integer_at, number_at
 from fastbp.engine.steps import (
     AT_COST,
     AT_STOPPED,
@@ -94,7 +96,7 @@ def check_labels(fault, y, classes):
 def check_y(fault, t, x, y):
     """y has a label, or the targets of all outputs, for each row of x."""
     labels = y.ndim == 1 and t.takes_labels != 0
-    if labels and y.kind >= FLOAT32 and y.kind < INTEGER:
+    if labels and (y.kind == FLOAT32 or y.kind == FLOAT64):
         return refuse(fault, WRONG_DTYPE, Y, 0, y.kind, NETWORK_NAME, INT64_KIND)
     one_column = labels or (y.ndim == 1 and t.outputs == 1)
     if not check_real(fault, Y, y, 1 if one_column else 2):
@@ -108,9 +110,12 @@ def check_y(fault, t, x, y):
 def check_weights(fault, x, weights):
     if weights.kind == NOTHING:
         return True
-    return check_real(fault, SAMPLE_WEIGHT, weights, 1) and check_length(
-        fault, SAMPLE_WEIGHT, 0, weights.rows, X, x.rows
-    )
+    if not check_real(fault, SAMPLE_WEIGHT, weights, 1):
+        return False
+    for i in range(weights.rows):
+        if not number_at(weights.address + i * weights.row_stride, weights.kind) >= 0:
+            return refuse(fault, NEGATIVE, SAMPLE_WEIGHT, i, 0, 0, 0)
+    return check_length(fault, SAMPLE_WEIGHT, 0, weights.rows, X, x.rows)
 
 
 @inner
@@ -118,10 +123,12 @@ def check_order(fault, x, order):
     """order is None, or holds int64 row numbers of x."""
     if order.kind == NOTHING:
         return True
-    if order.kind != INT64_KIND or order.row_stride != 8 or order.ndim != 1:
+    if order.kind != INT64_KIND:
         return refuse(fault, WRONG_DTYPE, ORDER, 0, order.kind, NETWORK_NAME, INT64_KIND)
+    if order.ndim != 1:
+        return refuse(fault, WRONG_NDIM, ORDER, 0, order.ndim, 0, 1)
     for i in range(order.rows):
-        row = read(order.address + 8 * i, np.int64)
+        row = read(order.address + i * order.row_stride, np.int64)
         if row < 0 or row >= x.rows:
             return refuse(fault, NO_ROW, ORDER, i, row, 0, x.rows - 1)
     return True
@@ -161,9 +168,12 @@ def over_samples(slice_code):
             x, y, weights, order = fetch(Array, a.x), fetch(Array, a.y), fetch(Array, a.weights), fetch(Array, a.order)
             if checked(t, a, x, y, weights, order, fault):
                 rows = x.rows if order.kind == NOTHING else order.rows
-                s = on_stack(Slice(a.network, a.x, a.y, a.weights, order.address, 0, rows, 0, 0, 0.0, 0.0, -1))
+                s = on_stack(
+                    Slice(a.network, a.x, a.y, a.weights, order.address, order.row_stride, 0, rows, 0, 0, 0.0, 0.0, -1)
+                )
                 call(slice_code(real), (s, region))
-                cost = read(s + AT_COST, np.float64) / read(s + AT_WEIGHT, np.float64)
+                weight = read(s + AT_WEIGHT, np.float64)
+                cost = read(s + AT_COST, np.float64) / weight if weight != 0.0 else 0.0
                 write(a.cost, cost if read(s + AT_STOPPED, np.int64) < 0 else np.nan)
             return 0
 
@@ -196,7 +206,7 @@ def over_rows(slice_code, in_one_minibatch):
                 and check_shape(fault, OUT, result, given.rows, X, t.outputs, NETWORK_NAME)
                 and check_output(fault, OUT, result)
             ):
-                s = on_stack(Slice(network, x, 0, 0, 0, 0, given.rows, 0, out, 0.0, 0.0, -1))
+                s = on_stack(Slice(network, x, 0, 0, 0, 0, 0, given.rows, 0, out, 0.0, 0.0, -1))
                 call(slice_code(real), (s, region))
             return 0
 

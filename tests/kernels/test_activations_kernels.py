@@ -238,7 +238,11 @@ REFUSED_DELTAS = [
     ((ones(5, 3), ones(5, 4), 1), ShapeError, "stored: got 4 columns, expected 3, as in delta"),
     ((ones(5, 3), ones(5), 1), ShapeError, "stored: got 1 dimensions, expected 2"),
     ((ones(5, 3), None, 1), DtypeError, "stored: got no NumPy array"),
-    ((ones(5, 3), ones(5, 3, dtype=np.float64), 1), DtypeError, "stored: got dtype float64, expected float32, that of delta"),
+    (
+        (ones(5, 3), ones(5, 3, dtype=np.float64), 1),
+        DtypeError,
+        "stored: got dtype float64, expected float32, that of delta",
+    ),
     ((ones(5, 3), ones(5, 3), 99), ShapeError, "activation: got 99"),
     ((ones(5, 3), ones(5, 3), 1, ones(3, 5)), ShapeError, "out: got 3 rows, expected 5, as in delta"),
 ]
@@ -253,7 +257,11 @@ def test_what_does_not_go_together_with_delta_is_refused(arguments, error, messa
 def test_an_output_that_shares_part_of_an_input_is_refused():
     buffer = np.ones((6, 10), np.float32)
     apart = np.ones((5, 4), np.float32)
-    for z, out in ((buffer[:5, :4], buffer[1:, :4]), (buffer[:5, :4], buffer[:5, 3:7]), (buffer[:5, :4], buffer[4::-1, :4])):
+    for z, out in (
+        (buffer[:5, :4], buffer[1:, :4]),
+        (buffer[:5, :4], buffer[:5, 3:7]),
+        (buffer[:5, :4], buffer[4::-1, :4]),
+    ):
         with pytest.raises(ShapeError, match="out: shares memory with z, expected memory of its own"):
             activate(z, 1, out)
         with pytest.raises(ShapeError, match="out: shares memory with delta"):

@@ -84,7 +84,9 @@ def test_any_strides(name, layout):
     for dtype in DTYPES if layout in ("slice", "negative step") else ("float32",):
         case = Case(name, 13, 6, 19, dtype)
         out = np.full(case.shape, np.nan, dtype)
-        out = out if layout not in WRITABLE else LAYOUTS[layout](out) if out.ndim == 2 else LAYOUTS[layout](out[None])[0]
+        out = (
+            out if layout not in WRITABLE else LAYOUTS[layout](out) if out.ndim == 2 else LAYOUTS[layout](out[None])[0]
+        )
         assert same_bits(case.kernel(*case.arranged(layout), *case.after, out=out), case.wanted())
 
 
@@ -350,7 +352,9 @@ def test_other_dtypes_are_refused(name, argument):
     first = ARGUMENTS[name][0]
     expected = "float32 or float64" if argument == first else f"float32, that of {first}"
     shape = good(out=np.ones(OUTPUTS[name], np.float32))[argument].shape
-    refused(name, DtypeError, f"{argument}: got dtype int32, expected float32 or", **{argument: np.ones(shape, np.int32)})
+    refused(
+        name, DtypeError, f"{argument}: got dtype int32, expected float32 or", **{argument: np.ones(shape, np.int32)}
+    )
     if argument != first:
         message = f"{argument}: got dtype float64, expected {expected}"
         refused(name, DtypeError, message, **{argument: np.ones(shape)})
@@ -419,10 +423,14 @@ def test_pre_activations_share_no_memory(other):
     room = np.ones(200, np.float32)
     shape = good(out=np.ones((5, 3), np.float32))[other].shape
     shared = room[: np.prod(shape)].reshape(shape)
-    refused("dense_forward", ShapeError, f"z: shares memory with {other}", **{"z": room[1:16].reshape(5, 3), other: shared})
+    refused(
+        "dense_forward", ShapeError, f"z: shares memory with {other}", **{"z": room[1:16].reshape(5, 3), other: shared}
+    )
 
 
-INPUTS_OF = [(name, x) for name, arguments in ARGUMENTS.items() for x in arguments if x not in ("activation", "out", "z")]
+INPUTS_OF = [
+    (name, x) for name, arguments in ARGUMENTS.items() for x in arguments if x not in ("activation", "out", "z")
+]
 
 
 @pytest.mark.parametrize(("name", "other"), INPUTS_OF)

@@ -1,0 +1,69 @@
+"""A network as a model file, and back: its layers as plain data, its parameters as named tensors."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from fastbp import io
+from fastbp.layers import Custom, Dense, Dropout, Layer
+
+if TYPE_CHECKING:
+    from fastbp.model import Sequential
+
+
+def save(net: Sequential, path: str | os.PathLike, metadata: dict[str, Any]) -> None:
+    """Write layers, parameters, seed and metadata."""
+    content = {
+        "layers": [architecture_of(layer) for layer in net.layers],
+        "dtype": net.dtype.name,
+        "seed": net.seed,
+        "metadata": metadata,
+    }
+    tensors = {}
+    for i, layer in enumerate(net.layers):
+        if isinstance(layer, Dense):
+            tensors[f"layers.{i}.weight"] = layer.weight
+            if layer.bias is not None:
+                tensors[f"layers.{i}.bias"] = layer.bias
+    io.write(path, tensors, content)
+
+
+def load(cls: type[Sequential], path: str | os.PathLike) -> Sequential:
+    """The network in a file; ValueError, with the path, where it is none or is damaged."""
+    tensors, content = io.read(path)
+    try:
+        net = cls(*map(layer_from, content["layers"]), dtype=content["dtype"], seed=content["seed"])
+        net.metadata = content["metadata"]
+        for i, layer in enumerate(net.layers):
+            if isinstance(layer, Dense):
+                layer.weight = tensors[f"layers.{i}.weight"]
+                if layer.has_bias:
+                    layer.bias = tensors[f"layers.{i}.bias"]
+    except KeyError as error:
+        raise ValueError(f"{os.fspath(path)}: got a file without {error}, expected a saved Sequential") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{os.fspath(path)}: got no network: {error}") from error
+    return net
+
+
+def architecture_of(layer: Layer) -> dict[str, Any]:
+    if isinstance(layer, Dropout):
+        return {"kind": "Dropout", "rate": layer.rate}
+    if isinstance(layer, Custom):
+        raise ValueError(f"save: got {layer!r}, expected layers that a file can name: a custom one is code")
+    assert isinstance(layer, Dense)
+    if not isinstance(layer.activation, str):
+        raise ValueError(f"save: got {layer!r}, expected activations that a file can name: a custom one is code")
+    return {
+        "kind": "Dense", "inputs": layer.inputs, "outputs": layer.outputs, "activation": layer.activation,
+        "bias": layer.has_bias,
+    }  # fmt: skip
+
+
+def layer_from(entry: dict[str, Any]) -> Layer:
+    entry = dict(entry)
+    kind = entry.pop("kind")
+    if kind not in ("Dense", "Dropout"):
+        raise ValueError(f"kind: got {kind!r}, expected Dense or Dropout")
+    return Dense(**entry, weight_init="zeros") if kind == "Dense" else Dropout(**entry)
