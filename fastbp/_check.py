@@ -15,12 +15,12 @@ from numba.extending import intrinsic
 from numba.np.numpy_support import from_dtype
 
 from fastbp._jit import inner
-from fastbp._llvm import I64, fetch, write
+from fastbp._llvm import I64, fetch, uninitialised, write
 
 # ------------------------------------------------------------------------------------------------ describing arguments
 
 NOTHING, NOT_AN_ARRAY, OTHER_DTYPE, FLOAT32, FLOAT64 = range(5)
-BOOLEAN = 15
+BOOLEAN = 24  # counts as an integer of one byte
 INTEGER = 16  # + 2 * log2(bytes) + (1 if unsigned)
 
 
@@ -71,7 +71,7 @@ def describe(typingctx, x):
         fields = [I64(0), I64(kind), *[I64(0)] * 6]
         if kind not in (NOTHING, NOT_AN_ARRAY):
             fields = array_fields(context, builder, x, args[0], kind)
-        room = cgutils.alloca_once(builder, ir.ArrayType(I64, len(fields)))
+        room = uninitialised(builder, ir.ArrayType(I64, len(fields)))
         for i, field in enumerate(fields):
             builder.store(field, builder.gep(room, [I64(0), I64(i)]))
         return builder.ptrtoint(room, I64)
@@ -181,7 +181,7 @@ class DtypeError(ArgumentFault, TypeError):
 
 
 def _dtype_name(kind):
-    if kind >= INTEGER:
+    if INTEGER <= kind < BOOLEAN:
         return ("uint" if kind % 2 else "int") + str(8 << ((kind - INTEGER) // 2))
     return {FLOAT32: "float32", FLOAT64: "float64", BOOLEAN: "bool"}.get(kind, "another dtype")
 

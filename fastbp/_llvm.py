@@ -38,6 +38,12 @@ def pointer(builder, address, element):
     return builder.inttoptr(address, element.as_pointer())
 
 
+def uninitialised(builder, kind):
+    """Room on the stack, made once a call of the function; numba's alloca_once fills it with zeros, element by element."""
+    with builder.goto_entry_block():
+        return builder.alloca(kind)
+
+
 @intrinsic
 def address_of(typingctx, array):
     """The address of an array's first element. Mention the array after the last use: the address keeps nothing alive."""
@@ -111,7 +117,7 @@ def on_stack(typingctx, block):
     fields = [FIELD_TYPES[kind] for kind in block.instance_class.__annotations__.values()]
 
     def codegen(context, builder, signature, args):
-        room = cgutils.alloca_once(builder, ir.ArrayType(I64, len(fields)))
+        room = uninitialised(builder, ir.ArrayType(I64, len(fields)))
         values = cgutils.unpack_tuple(builder, args[0], len(fields))
         for i, (value, given, field) in enumerate(zip(values, block.types, fields, strict=True)):
             cell = builder.gep(room, [I64(0), I64(i)])
@@ -129,7 +135,7 @@ def stack_room(typingctx, size):
         return None
 
     def codegen(context, builder, signature, args):
-        room = cgutils.alloca_once(builder, ir.ArrayType(I8, size.literal_value))
+        room = uninitialised(builder, ir.ArrayType(I8, size.literal_value))
         room.align = 64
         return builder.ptrtoint(room, I64)
 

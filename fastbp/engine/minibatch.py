@@ -9,26 +9,9 @@ from fastbp._jit import inner
 from fastbp._llvm import read, write
 from fastbp._vector import load, store
 from fastbp.kernels.passes import size_and_lanes
+from fastbp.kernels.samples import read_label
 
 INT64_KIND = INTEGER + 6
-
-
-@inner
-def integer_at(address, kind):
-    """The integer (or boolean) of that kind at `address`, as an int64."""
-    if kind == INTEGER + 6 or kind == INTEGER + 7:
-        return read(address, np.int64)
-    if kind == INTEGER + 4:
-        return np.int64(read(address, np.int32))
-    if kind == INTEGER + 5:
-        return np.int64(read(address, np.uint32))
-    if kind == INTEGER + 2:
-        return np.int64(read(address, np.int16))
-    if kind == INTEGER + 3:
-        return np.int64(read(address, np.uint16))
-    if kind == INTEGER:
-        return np.int64(read(address, np.int8))
-    return np.int64(read(address, np.uint8))
 
 
 @inner
@@ -40,7 +23,7 @@ def number_at(address, kind):
         return read(address, np.float64)
     if kind == INTEGER + 7:
         return np.float64(read(address, np.uint64))
-    return np.float64(integer_at(address, kind))
+    return np.float64(read_label(address, kind))
 
 
 @inner
@@ -74,4 +57,4 @@ def row_gatherer(real):
 def gather_labels(target, y, order, order_stride, first, rows):
     """Labels of the Array y, from place `first` of the order, as int64."""
     for i in range(rows):
-        write(target + 8 * i, integer_at(y.address + row_number(order, order_stride, first + i) * y.row_stride, y.kind))
+        write(target + 8 * i, read_label(y.address + row_number(order, order_stride, first + i) * y.row_stride, y.kind))

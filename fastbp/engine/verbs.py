@@ -40,7 +40,7 @@ from fastbp._check import (
 from fastbp._check import NETWORK as NETWORK_NAME
 from fastbp._jit import code_per_dtype, inner, kernel
 from fastbp._llvm import address_of, call, fetch, on_stack, read, write
-from fastbp.engine.minibatch import INT64_KIND, integer_at, number_at
+from fastbp.engine.minibatch import INT64_KIND, number_at
 from fastbp.engine.steps import (
     AT_COST,
     AT_STOPPED,
@@ -56,6 +56,7 @@ from fastbp.engine.steps import (
 from fastbp.engine.table import NETWORK, Network
 from fastbp.gemm.region import region
 from fastbp.kernels.operands import output
+from fastbp.kernels.samples import read_label
 
 OUTPUTS, BATCH_SIZE = NETWORK["outputs"] // 8, NETWORK["batch_size"] // 8
 
@@ -86,7 +87,7 @@ def check_x(fault, t, x, most):
 @inner
 def check_labels(fault, y, classes):
     for i in range(y.rows):
-        label = integer_at(y.address + i * y.row_stride, y.kind)
+        label = read_label(y.address + i * y.row_stride, y.kind)
         if label < 0 or label >= classes:
             return refuse(fault, WRONG_LABEL, Y, i, label, 0, classes - 1)
     return True

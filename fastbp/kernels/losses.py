@@ -74,7 +74,7 @@ def check_labels(fault, name, labels, z, out, size):
         return refuse(fault, NOT_TARGETS, Y, labels.ndim, labels.kind, 0, z.kind)
     if not check_length(fault, Y, 0, labels.rows, name, z.rows):
         return False
-    first, end = span(labels, 1 << (labels.kind - INTEGER) // 2)
+    first, end = span(labels, 1 << ((labels.kind - INTEGER) // 2 & 3))
     out_first, out_end = span(out, size)
     if labels.rows > 0 and out.rows * out.columns > 0 and first < out_end and out_first < end:
         return refuse(fault, SHARES_MEMORY, OUT, 0, 0, Y, 0)

@@ -378,7 +378,7 @@ def test_other_dtypes_are_refused(name, argument):
     ids=lambda x: getattr(x, "dtype", x).__str__(),
 )
 def test_what_is_no_array_of_floats_is_refused_by_name(x, came):
-    refused("bias_gradient", DtypeError, f"delta: got {came}.*expected.* float32 or float64", delta=x)
+    refused("bias_gradient", TypeError, f"delta: got {came}.*expected.* float32 or float64", delta=x)
 
 
 @pytest.mark.parametrize(("name", "argument"), [(name, "out") for name in KERNELS] + [("dense_forward", "z")])
