@@ -202,7 +202,8 @@ def _network(options: argparse.Namespace, recipe: Recipe) -> Any:
 
 def _use_threads(threads: int | None) -> None:
     if threads is not None:
-        from fastbp._jit import most_threads, numba
+        from fastbp._jit import numba
+        from fastbp._live import most_threads
 
         try:
             numba.set_num_threads(threads)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from fastbp._jit import Code
+from fastbp._code import Code
 from fastbp._llvm import fetch, read, write
 from fastbp.kernels.activations import Activation
 from fastbp.kernels.formulas import FORMULAS
@@ -109,6 +109,11 @@ def as_activation(x: Any) -> str | CustomActivation:
         return names[x]
     if isinstance(x, str) and x in names:
         return x
+    if isinstance(x, str) and x == "softmax":
+        raise ValueError(
+            "activation: got 'softmax', expected 'identity' for a last layer of logits: loss='softmax_cross_entropy' "
+            "applies the softmax itself, and kernels.softmax(net.predict(x)) gives probabilities"
+        )
     raise ValueError(f"activation: got {x!r}, expected one of {', '.join(names)}, or fb.activations.custom(...)")
 
 

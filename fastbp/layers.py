@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import types
 
-from fastbp._jit import Code
+from fastbp._code import Code
 from fastbp.activations import CustomActivation, as_activation
 from fastbp.engine.custom import custom_backward, custom_forward
 from fastbp.schedules import real_number, whole_number

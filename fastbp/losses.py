@@ -11,7 +11,7 @@ import numpy as np
 from numba import types
 
 from fastbp import data, kernels
-from fastbp._jit import Code, call_code
+from fastbp._code import Code, call_code
 from fastbp._llvm import array_at, fetch, read, write
 from fastbp.kernels.costs import AT_COST, AT_WEIGHT
 from fastbp.kernels.costs import Loss as LossBlock

@@ -10,7 +10,8 @@ import numba
 import numpy as np
 from numba import types
 
-from fastbp._jit import most_threads, package_cache, source_hash, start_threads
+from fastbp._jit import package_cache, source_hash
+from fastbp._live import most_threads, start_threads
 from fastbp._llvm import target_cpu, target_features
 from fastbp._version import __version__
 from fastbp.gemm.isa import blocks_for, target_isa

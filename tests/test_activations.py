@@ -42,12 +42,17 @@ def test_a_layer_applies_the_activation_of_its_name_and_of_its_code(name):
     assert by_code.forward(X).tobytes() == out.tobytes()
 
 
-@pytest.mark.parametrize("activation", ["Relu", "softmax", "", 13, -1, True, 1.0, None, np.tanh, fb.Dense])
+@pytest.mark.parametrize("activation", ["Relu", "", 13, -1, True, 1.0, None, np.tanh, fb.Dense])
 def test_an_unknown_activation_lists_the_known(activation):
     with pytest.raises(
         ValueError, match=r"activation: got .*, expected one of identity, relu, .*, or fb.activations.custom"
     ):
         fb.Dense(4, 4, activation)
+
+
+def test_softmax_is_refused_with_advice():
+    with pytest.raises(ValueError, match="expected 'identity' for a last layer of logits"):
+        fb.Dense(4, 4, "softmax")
 
 
 # ---------------------------------------------------------------------------------------------------- of the user's own

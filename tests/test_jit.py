@@ -12,7 +12,7 @@ from numba.core import config
 from numba.core.caching import FunctionCache
 from numba.core.registry import cpu_target
 
-from fastbp import _jit
+from fastbp import _code, _jit
 
 SAYS_COMPILING = "fastbp: compiling kernels for this CPU, once\n"
 
@@ -142,11 +142,11 @@ def test_the_key_holds_bounds_checks_options_and_sources(monkeypatch):
 def test_the_serial_twin_is_cached_apart_and_never_starts_threads(run_python):
     code = """
         import numpy as np
-        from fastbp import _jit
+        from fastbp import _code, _jit, _live
         from fastbp.kernels import dense
         delta = np.ones((512, 512), np.float32)
         kernel = {}
-        print(kernel(delta).sum(), _jit.start_threads.cache_info().currsize)
+        print(kernel(delta).sum(), _live.start_threads.cache_info().currsize)
     """
     twins = {"dense.bias_gradient.serial": "262144.0 0\n", "dense.bias_gradient": "262144.0 1\n"}
     for kernel, wanted in [*twins.items(), *twins.items()]:  # the second time from the cache
@@ -337,13 +337,13 @@ def run_with_layer(run_python, code, layer):
 RESOLVES_ONCE = """
     import numpy as np
     from numba import njit
-    from fastbp import _jit
+    from fastbp import _code, _jit, _live
     from fastbp.kernels import dense
     from reference import LAYOUTS
 
     resolved = []
-    compile_ = _jit.Code._compile
-    _jit.Code._compile = lambda self: (resolved.append(self.place), compile_(self))[1]
+    compile_ = _code.Code._compile
+    _code.Code._compile = lambda self: (resolved.append(self.place), compile_(self))[1]
     delta, out = np.ones((5, 4), np.float32), np.ones(4, np.float32)
 
     @njit
@@ -378,16 +378,16 @@ def test_code_is_resolved_by_its_place(call_code):
     code = work_bytes.of("float32")
     assert code.place == ("fastbp.gemm.driver", "work_bytes", "float32")
     assert code.resolve() == code.resolve() != 0
-    _jit._resolve_again(code.place, _jit.source_hash())
-    with pytest.raises(_jit.StaleCaller, match="another version of fastbp"):
-        _jit._resolve_again(code.place, "other sources")
+    _code._resolve_again(code.place, _jit.source_hash())
+    with pytest.raises(_code.StaleCaller, match="another version of fastbp"):
+        _code._resolve_again(code.place, "other sources")
 
 
 def test_other_dtypes_get_the_code_of_float64_which_refuses_them():
     from numba import types
 
-    assert _jit.dtype_name(types.float32) == _jit.dtype_name(types.float32[:, :]) == "float32"
-    assert _jit.dtype_name(types.int64[:]) == _jit.dtype_name(types.none) == "float64"
+    assert _code.dtype_name(types.float32) == _code.dtype_name(types.float32[:, :]) == "float32"
+    assert _code.dtype_name(types.int64[:]) == _code.dtype_name(types.none) == "float64"
 
 
 def test_dispatchers_in_compiled_code_are_not_compiled_anew_for_each_constant():

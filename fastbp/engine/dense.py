@@ -4,7 +4,7 @@ forward:  output = activation(input @ w.T + b)
 backward: grad_w = delta.T @ input;  grad_b = column sums of delta;  input_delta = (delta @ w) * below'(stored)
 """
 
-from fastbp._jit import code_per_dtype
+from fastbp._code import code_per_dtype
 from fastbp._llvm import call, fetch, on_stack
 from fastbp.engine.table import Call, Network, Operation
 from fastbp.gemm.driver import Product, product

@@ -12,7 +12,8 @@ import functools
 
 import numpy as np
 
-from fastbp._jit import code_per_dtype, inner
+from fastbp._code import code_per_dtype
+from fastbp._jit import inner
 from fastbp._llvm import fetch, read, write
 from fastbp.engine.table import Call, Network, Operation
 from fastbp.gemm.driver import share

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from fastbp._jit import most_threads
+from fastbp._live import most_threads
 from fastbp.engine.table import NETWORK, OPERATION, VERSION, Network, Operation
 from fastbp.gemm.driver import work_bound
 

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fastbp._check import NOTHING, Array, kind_of_dtype
-from fastbp._jit import code_per_dtype, inner
+from fastbp._code import code_per_dtype
+from fastbp._jit import inner
 from fastbp._llvm import call, fetch, on_stack, read, write
 from fastbp.engine.minibatch import INT64_KIND, gather_labels, row_gatherer
 from fastbp.engine.table import NETWORK, OPERATION_BYTES, Call, Network, Operation

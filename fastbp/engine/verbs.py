@@ -38,11 +38,13 @@ from fastbp._check import (
     refuse,
 )
 from fastbp._check import NETWORK as NETWORK_NAME
-from fastbp._jit import code_per_dtype, inner, kernel
+from fastbp._code import code_per_dtype
+from fastbp._jit import inner, kernel
 from fastbp._llvm import address_of, call, fetch, on_stack, read, write
 from fastbp.engine.minibatch import INT64_KIND, number_at
 from fastbp.engine.steps import (
     AT_COST,
+    AT_ROWS,
     AT_STOPPED,
     AT_WEIGHT,
     Slice,
@@ -193,37 +195,32 @@ def evaluate_code(real):
     return over_samples(evaluate_slice)(real)
 
 
-def over_rows(slice_code, in_one_minibatch):
-    """Code that checks x and out, and runs a slice that writes the outputs."""
-
-    def make(real):
-        kind = kind_of_dtype(real)
-
-        def rows_code(network, x, out, region, fault):
-            t, given, result = fetch(Network, network), fetch(Array, x), fetch(Array, out)
-            if (
-                check_x(fault, t, given, t.batch_size if in_one_minibatch else 0)
-                and check_floats(fault, OUT, result, 2, OUT, kind)
-                and check_shape(fault, OUT, result, given.rows, X, t.outputs, NETWORK_NAME)
-                and check_output(fault, OUT, result)
-            ):
-                s = on_stack(Slice(network, x, 0, 0, 0, 0, 0, given.rows, 0, out, 0.0, 0.0, -1))
-                call(slice_code(real), (s, region))
-            return 0
-
-        return rows_code
-
-    return make
+@inner
+def check_rows_and_out(fault, t, x, out, kind):
+    return (
+        check_x(fault, t, x, 0)
+        and check_floats(fault, OUT, out, 2, OUT, kind)
+        and check_shape(fault, OUT, out, x.rows, X, t.outputs, NETWORK_NAME)
+        and check_output(fault, OUT, out)
+    )
 
 
 @code_per_dtype
 def forward_code(real):
-    return over_rows(forward_minibatch, True)(real)
+    kind = kind_of_dtype(real)
 
+    def forward_code(network, x, out, trains, region, fault):
+        t, given, result = fetch(Network, network), fetch(Array, x), fetch(Array, out)
+        if check_rows_and_out(fault, t, given, result, kind):
+            s = on_stack(Slice(network, x, 0, 0, 0, 0, 0, given.rows, 0, out, 0.0, 0.0, -1))
+            if trains != 0 and given.rows <= t.batch_size:
+                call(forward_minibatch(real), (s, region))
+            else:
+                call(predict_slice(real), (s, region))
+                write(network + AT_ROWS, 0)  # no backward pass may follow
+        return 0
 
-@code_per_dtype
-def predict_code(real):
-    return over_rows(predict_slice, False)(real)
+    return forward_code
 
 
 @code_per_dtype
@@ -260,17 +257,15 @@ def samples_block(training, x, y, weights, order, most, cost):
 
 @kernel
 def forward(training, x, out=None):
-    """The output (K, outputs) of a forward pass of training over x (K, inputs), 1 to batch_size rows: `backward` may follow.
+    """The output (K, outputs) of a forward pass of training over x (K, inputs), after which `backward` may follow.
 
-    x: real numbers of any dtype and strides. out: of the network's dtype, overwritten, allocated when None. Dropout acts.
-    Returns out. Raises ShapeError (a ValueError) or DtypeError (a TypeError).
+    x: real numbers of any dtype and strides. Dropout acts. More rows than batch_size: as `predict`, and no `backward`.
+    out: of the network's dtype, overwritten, allocated when None. Returns out. Raises ShapeError (a ValueError) or
+    DtypeError (a TypeError).
     """
     result = output(out, training.parameters, extent(x, 0), training.network[OUTPUTS])
-    fault = on_stack(CLEAR)
-    call(
-        forward_code(training.parameters),
-        (address_of(training.network), describe(x), describe(result), region(), fault),
-    )
+    fault, network = on_stack(CLEAR), address_of(training.network)
+    call(forward_code(training.parameters), (network, describe(x), describe(result), 1, region(), fault))
     raise_fault(fault)
     return result
 
@@ -279,11 +274,8 @@ def forward(training, x, out=None):
 def predict(training, x, out=None):
     """The output (rows, outputs) for x (rows, inputs), any number of rows, without dropout; otherwise as `forward`."""
     result = output(out, training.parameters, extent(x, 0), training.network[OUTPUTS])
-    fault = on_stack(CLEAR)
-    call(
-        predict_code(training.parameters),
-        (address_of(training.network), describe(x), describe(result), region(), fault),
-    )
+    fault, network = on_stack(CLEAR), address_of(training.network)
+    call(forward_code(training.parameters), (network, describe(x), describe(result), 0, region(), fault))
     raise_fault(fault)
     return result
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastbp._jit import code_per_dtype, inlined, inner
+from fastbp._code import code_per_dtype
+from fastbp._jit import inlined, inner
 from fastbp._llvm import call, fetch
 from fastbp.gemm import pack
 from fastbp.gemm.isa import blocks_for, target_isa

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from fastbp._jit import code_per_dtype, inner
+from fastbp._code import code_per_dtype
+from fastbp._jit import inner
 from fastbp._llvm import address_of, call, fetch, on_stack, stack_room, write
 from fastbp.gemm.driver import Product, product, work_bytes
 from fastbp.gemm.isa import blocks_for

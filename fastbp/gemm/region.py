@@ -2,18 +2,9 @@
 
 from numba import prange, types
 
-from fastbp._jit import (
-    GET_NUM_THREADS,
-    MAIN_THREAD,
-    ONLY_MAIN_THREAD,
-    OPTIONS,
-    SERIAL_PROCESS,
-    THREAD_IDENT,
-    code,
-    compile_options,
-    inner,
-    state,
-)
+from fastbp._code import code
+from fastbp._jit import OPTIONS, compile_options, inner
+from fastbp._live import GET_NUM_THREADS, MAIN_THREAD, ONLY_MAIN_THREAD, SERIAL_PROCESS, THREAD_IDENT, state
 from fastbp._llvm import call
 
 

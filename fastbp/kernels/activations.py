@@ -26,7 +26,8 @@ from fastbp._check import (
     raise_fault,
     refuse,
 )
-from fastbp._jit import code, code_per_dtype, inner, kernel
+from fastbp._code import code, code_per_dtype
+from fastbp._jit import inner, kernel
 from fastbp._llvm import address_of, call, fetch, on_stack
 from fastbp.gemm.driver import share
 from fastbp.gemm.multiply import parts_for

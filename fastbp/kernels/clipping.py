@@ -22,7 +22,8 @@ from fastbp._check import (
     raise_fault,
     refuse,
 )
-from fastbp._jit import code_per_dtype, inner, kernel
+from fastbp._code import code_per_dtype
+from fastbp._jit import inner, kernel
 from fastbp._llvm import address_of, call, fetch, on_stack, read, stack_room, write
 from fastbp._vector import Vector, fma, full, llvm_type, load, maximum, minimum, reduce_add, splat, store, vector_of
 from fastbp.gemm.driver import rounded_up, share

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from numba import types
 
-from fastbp._jit import code_family, inlined, inner
+from fastbp._code import code_family
+from fastbp._jit import inlined, inner
 from fastbp._llvm import fetch, read, stack_room, write
 from fastbp._vector import (
     absolute,

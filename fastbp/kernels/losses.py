@@ -39,7 +39,8 @@ from fastbp._check import (
     refuse,
     span,
 )
-from fastbp._jit import code_per_dtype, inner, kernel
+from fastbp._code import code_per_dtype
+from fastbp._jit import inner, kernel
 from fastbp._llvm import address_of, call, fetch, on_stack, read, write
 from fastbp.gemm.pack import copier
 from fastbp.kernels.costs import COSTS, cost

@@ -24,7 +24,8 @@ from fastbp._check import (
     raise_fault,
     refuse,
 )
-from fastbp._jit import code_per_dtype, inner, kernel
+from fastbp._code import code_per_dtype
+from fastbp._jit import inner, kernel
 from fastbp._llvm import address_of, call, fetch, on_stack, write
 from fastbp.gemm.multiply import parts_for
 from fastbp.gemm.pack import copier

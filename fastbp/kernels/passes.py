@@ -8,7 +8,7 @@ A pass is called as pass(args, c, crs, row, column, rows, columns): c is the add
 
 from typing import NamedTuple
 
-from fastbp._jit import code_family
+from fastbp._code import code_family
 from fastbp._llvm import fetch
 from fastbp._vector import load, store, vector_of
 from fastbp.kernels.formulas import FORMULAS

@@ -19,7 +19,8 @@ from fastbp._check import (
     kind_of_dtype,
     raise_fault,
 )
-from fastbp._jit import code_per_dtype, inner, kernel
+from fastbp._code import code_per_dtype
+from fastbp._jit import inner, kernel
 from fastbp._llvm import address_of, call, fetch, on_stack
 from fastbp._vector import first, load, maximum, reduce_add, reduce_max, select, splat, store, vector_of
 from fastbp.gemm.driver import share

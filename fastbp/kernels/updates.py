@@ -9,7 +9,8 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from fastbp._jit import code_family, inlined, inner
+from fastbp._code import code_family
+from fastbp._jit import inlined, inner
 from fastbp._llvm import fetch
 from fastbp._vector import fma, load, maximum, minimum, sqrt, store, vector_of
 from fastbp.gemm.driver import share

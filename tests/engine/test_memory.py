@@ -7,7 +7,7 @@ import pytest
 from reference import LAYOUTS, numbers
 
 import fastbp as fb
-from fastbp import _jit
+from fastbp import _code
 from fastbp.engine.table import OPERATION
 
 X, Y = numbers((20, 6), np.dtype(np.float32)), np.arange(20) % 3
@@ -56,13 +56,13 @@ def test_a_step_allocates_nothing(run_python, inputs, hidden, dtype):
 @pytest.fixture
 def compilations(monkeypatch):
     """The codes that were compiled, or loaded, since the test began."""
-    found, compile_one = [], _jit.Code._compile
+    found, compile_one = [], _code.Code._compile
 
     def counted(code):
         found.append(code.place)
         compile_one(code)
 
-    monkeypatch.setattr(_jit.Code, "_compile", counted)
+    monkeypatch.setattr(_code.Code, "_compile", counted)
     return found
 
 

@@ -51,7 +51,6 @@ BAD = {
     "evaluate, labels": ("evaluate", (X, Y + 1), ValueError, "y: got label 3 in row 2, expected 0 to 2"),
     "evaluate, columns": ("evaluate", (X[:, :4], Y), ValueError, "x: got 4 columns, expected 5"),
     "forward, columns": ("forward", (X[:8, :4],), ValueError, "x: got 4 columns, expected 5"),
-    "forward, rows": ("forward", (X,), ValueError, "x: got 10 rows, expected 1 to 8, the batch size"),
     "out of other width": ("forward", (X[:8], np.ones((8, 4), F32)), ValueError, "out: got 4 columns, expected 3"),
     "out of other length": ("predict", (X, np.ones((8, 3), F32)), ValueError, "out: got 8 rows, expected 10, as in x"),
     "out of other dtype": ("predict", (X, np.ones((10, 3))), TypeError, "out: got dtype float64, expected float32"),
@@ -221,3 +220,12 @@ def test_the_type_of_a_training_carries_the_version_of_its_layout():
     from fastbp.engine.table import VERSION
 
     assert type(training_of(network())).__name__ == f"Training{VERSION}"
+
+
+@pytest.mark.parametrize("verbs", [engine, engine.serial])
+def test_forward_takes_any_number_of_rows_but_backward_needs_those_of_one_minibatch(verbs):
+    training = training_of(network())
+    assert verbs.forward(training, X).tobytes() == verbs.predict(training, X).tobytes()
+    assert verbs.forward(training, X[:0]).shape[0] == 0
+    with pytest.raises(ValueError, match="delta: got 10 rows, expected 0, as in x"):
+        verbs.backward(training, np.zeros((10, 3), training.parameters.dtype))

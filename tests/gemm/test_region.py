@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numba import cfunc, njit, types
 
-from fastbp import _jit, _llvm
+from fastbp import _live, _llvm
 from fastbp.gemm.multiply import parts_for
 from fastbp.gemm.region import region, run, threads_now
 
@@ -76,15 +76,15 @@ def test_the_number_of_threads_follows_the_live_state():
         thread.start()
         thread.join()
 
-    before = list(_jit._state)
+    before = list(_live._state)
     try:
-        _jit._state[_jit.ONLY_MAIN_THREAD] = 1
+        _live._state[_live.ONLY_MAIN_THREAD] = 1
         look("off the main thread")
         assert threads(True) == numba.config.NUMBA_NUM_THREADS
-        _jit._state[_jit.SERIAL_PROCESS] = 1
+        _live._state[_live.SERIAL_PROCESS] = 1
         assert threads(True) == 1
     finally:
-        _jit._state[:] = before
+        _live._state[:] = before
     look("any thread")
     assert seen == {"off the main thread": 1, "any thread": numba.config.NUMBA_NUM_THREADS}
 

@@ -1,0 +1,71 @@
+"""The live state: what compiled code asks at run time, since numba freezes Python's globals into it; and numba's threads."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import sys
+import threading
+from typing import Any
+
+import llvmlite.binding as llvm
+import numba
+from llvmlite import ir
+from numba import types
+from numba.core import config
+from numba.extending import intrinsic as numba_intrinsic
+
+I64 = ir.IntType(64)
+intrinsic: Any = numba_intrinsic
+
+SERIAL_PROCESS, ONLY_MAIN_THREAD, MAIN_THREAD, GET_NUM_THREADS, THREAD_IDENT = range(5)
+_state = (ctypes.c_int64 * 8)()
+_STATE_SYMBOL = "fastbp.state"
+llvm.add_symbol(_STATE_SYMBOL, ctypes.addressof(_state))
+_state[MAIN_THREAD] = threading.main_thread().ident or 0
+_state[THREAD_IDENT] = ctypes.cast(ctypes.pythonapi.PyThread_get_thread_ident, ctypes.c_void_p).value or 0
+
+
+@intrinsic
+def state(typingctx, index):
+    """One cell of the live state: what may change after compilation, since numba freezes Python's globals into code."""
+
+    def codegen(context, builder, signature, args):
+        module = builder.module
+        cells = module.globals.get(_STATE_SYMBOL) or ir.GlobalVariable(
+            module, ir.ArrayType(I64, len(_state)), _STATE_SYMBOL
+        )
+        cells.linkage = "external"
+        return builder.load(builder.gep(cells, [I64(0), args[0]]))
+
+    return types.int64(types.int64), codegen
+
+
+@functools.cache
+def start_threads() -> str:
+    """Start numba's threading layer, unless it runs, and note what it can bear; returns its name."""
+    from numba.np.ufunc import parallel
+
+    parallel._launch_threads()
+    layer = numba.threading_layer()
+    _state[ONLY_MAIN_THREAD] = layer == "workqueue"  # it aborts the process when two threads enter it
+    _state[GET_NUM_THREADS] = llvm.address_of_symbol("get_num_threads")
+    return layer
+
+
+def most_threads() -> int:
+    """How many threads numba may ever use in this process."""
+    return int(config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+
+
+def _after_fork_in_child() -> None:
+    # GNU OpenMP kills a forked child that enters a parallel region, and hangs a grandchild
+    parallel = sys.modules.get("numba.np.ufunc.parallel")
+    if parallel is not None and parallel._is_initialized:  # by whomever
+        _state[SERIAL_PROCESS] = 1
+    _state[MAIN_THREAD] = threading.get_ident()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
