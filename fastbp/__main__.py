@@ -301,7 +301,7 @@ def run_compile(options: argparse.Namespace) -> int:
     """Compile whatever training and prediction may need, into the cache."""
     from fastbp import warm
 
-    warm.compile_all(options.dtypes)
+    warm.compile_all(options.dtypes, report=print)
     return 0
 
 

@@ -392,7 +392,7 @@ class TestMistakes:
 def test_compile(monkeypatch):
     calls = []
     warm = ModuleType("fastbp.warm")
-    warm.compile_all = calls.append
+    warm.compile_all = lambda dtypes, report: calls.append(dtypes)
     monkeypatch.setitem(sys.modules, "fastbp.warm", warm)
     monkeypatch.setattr(fastbp, "warm", warm, raising=False)
     assert main(["compile"]) == 0
@@ -409,7 +409,6 @@ def test_info(monkeypatch, capsys):
 # ------------------------------------------------------------------------------------------- the network of the package
 
 
-@pytest.mark.skipif(not hasattr(fastbp, "Sequential"), reason="this build has no networks yet")
 class TestRealNetwork:
     def test_the_main_job(self, tmp_path):
         """As a user types it: train, then predict; the same model file twice, byte for byte."""
