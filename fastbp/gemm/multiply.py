@@ -5,6 +5,7 @@ import numpy as np
 from fastbp._code import code_per_dtype
 from fastbp._jit import inner
 from fastbp._llvm import address_of, call, fetch, on_stack, stack_room, write
+from fastbp.gemm.column import column_product
 from fastbp.gemm.driver import Product, product, work_bytes
 from fastbp.gemm.isa import blocks_for
 from fastbp.gemm.pack import copier
@@ -67,11 +68,14 @@ def multiply(real):
 
     @inner
     def run_column(args, region):
-        """C of one column as a row, C.T = B.T @ A.T, so that vectors lie along it; the sums are the same chains."""
+        """C of one column: vectors run along it. Where A's columns are contiguous, as the row C.T = B.T @ A.T."""
         p = fetch(Product, args)
-        b, c = (p.a, p.acs, p.ars), (p.c, size * p.m)
-        row = on_stack(Product(p.b, size, p.brs, *b, *c, 1, p.m, p.k, p.accumulate, 0, 0, 0, 0))
-        run_product(row, region)
+        if p.ars == size:
+            b, c = (p.a, p.acs, p.ars), (p.c, size * p.m)
+            row = on_stack(Product(p.b, size, p.brs, *b, *c, 1, p.m, p.k, p.accumulate, 0, 0, 0, 0))
+            run_product(row, region)
+        else:
+            run(region, column_product(real), args, parts_for(8.0 * p.m * p.k, region))
         if p.finish != 0:
             call(p.finish, (p.finish_args, p.c, size, 0, 0, p.m, 1))
 
