@@ -50,7 +50,7 @@ def custom_passes(real: Any, f: Callable, derivative: Callable) -> tuple[Callabl
     """The two passes of kernels.passes, for functions of one number."""
     size = real.bitwidth // 8
 
-    def forward(args, c, crs, row, column, rows, columns):
+    def forward(args, c, crs, row, column, rows, columns):  # pragma: no cover (compiled)
         p = fetch(Forward, args)
         for i in range(rows):
             for j in range(columns):
@@ -64,7 +64,7 @@ def custom_passes(real: Any, f: Callable, derivative: Callable) -> tuple[Callabl
                 write(place, real(f(x)))
         return 0
 
-    def backward(args, c, crs, row, column, rows, columns):
+    def backward(args, c, crs, row, column, rows, columns):  # pragma: no cover (compiled)
         p = fetch(Backward, args)
         for i in range(rows):
             for j in range(columns):

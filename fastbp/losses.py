@@ -171,7 +171,7 @@ def custom_cost(real: Any, cost_row: Callable, delta_row: Callable) -> Callable:
     """The cost code of kernels.losses, for functions of one sample."""
     size = real.bitwidth // 8
 
-    def cost(args):
+    def cost(args):  # pragma: no cover (compiled)
         b = fetch(LossBlock, args)
         total, total_weight = 0.0, 0.0
         for k in range(b.rows):

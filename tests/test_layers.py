@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numba import njit
 from reference import numbers
 
 import fastbp as fb
@@ -218,3 +219,46 @@ def test_how_layers_show():
     assert repr(fb.Dense(4, 3, "relu")) == "Dense(4, 3, activation='relu')"
     assert repr(fb.Dense(4, 3, bias=False)) == "Dense(4, 3, activation='identity', bias=False)"
     assert repr(fb.Dropout(0.5)) == "Dropout(0.5)"
+
+
+# ---------------------------------------------------------------------------------------------------- of the user's own
+
+
+@njit
+def scale(x, parameters, out):
+    for k in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            out[k, j] = x[k, j] * parameters[j]
+
+
+@njit
+def scale_backward(delta, x, out, parameters, gradients, delta_x):
+    gradients[:] = 0
+    for k in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            gradients[j] += delta[k, j] * x[k, j]
+            delta_x[k, j] = delta[k, j] * parameters[j]
+
+
+@pytest.mark.parametrize("below", ["tanh", "gelu"])
+def test_operations_of_the_users_own_train_first_and_between(below):
+    def scaled(n):
+        return fb.Custom(n, n, scale, scale_backward, np.full(n, 1.5))
+
+    net = fb.Sequential(scaled(7), fb.Dense(7, 9, below), scaled(9), fb.Dense(9, 3), dtype="float64")
+    x, y = np.random.default_rng(0).standard_normal((40, 7)), np.arange(40) % 3
+    assert fb.check_gradients(net, x, y, "softmax_cross_entropy") < 1e-7
+    before = net.parameters[:7].copy()
+    assert (before == 1.5).all()
+    history = net.fit(x, y, optimizer=fb.AdamW(1e-2), epochs=5)
+    assert history.cost[-1] < history.cost[0]
+    assert (net.parameters[:7] != before).all()
+    assert repr(net.layers[0]) == "Custom(7, 7, scale)"
+    with pytest.raises(ValueError, match="save: got Custom"):
+        net.save("never-written.safetensors")
+
+
+def test_an_operation_without_parameters_and_one_that_is_not_compiled():
+    with pytest.raises(TypeError, match=r"forward: got .*, expected a function compiled with @njit"):
+        fb.Custom(2, 2, print, scale_backward)
+    assert fb.Custom(2, 2, scale, scale_backward).size == 0

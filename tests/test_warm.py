@@ -1,0 +1,19 @@
+"""Compiling ahead: whatever a fit or a kernel of that dtype needs is compiled then, and said."""
+
+import numpy as np
+
+import fastbp as fb
+from fastbp import _code, warm
+
+
+def test_after_it_nothing_compiles(monkeypatch):
+    said, compiled = [], []
+    warm.compile_all(("float32",), report=said.append)
+    assert [line.split(":")[0] for line in said] == ["float32 operations", "float32 kernels", "float32 verbs"]
+    compile_one = _code.Code._compile
+    monkeypatch.setattr(_code.Code, "_compile", lambda self: (compiled.append(self.place), compile_one(self)))
+    net = fb.Sequential(fb.Dense(3, 5, "mish"), fb.Dropout(0.1), fb.Dense(5, 2))
+    x, y = np.ones((8, 3), np.float32), np.arange(8) % 2
+    net.fit(x, y, optimizer=fb.RMSprop(), epochs=1, validation_data=(x, y))
+    fb.kernels.huber(np.ones((2, 2), np.float32), np.zeros((2, 2), np.float32))
+    assert [place for place in compiled if place[0] != "fastbp.kernels.losses"] == []
