@@ -220,7 +220,6 @@ WORDING = {
         f"expected 1 of integers (labels) or 2 of {_dtype_name(expected)}"
     ),
 }
-_DTYPE_FAULTS = (NOT_ARRAY, WRONG_DTYPE)
 
 
 CLEAR = Fault(0, 0, 0, 0, 0, 0)

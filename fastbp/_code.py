@@ -1,4 +1,4 @@
-"""Code called by address: compiled once, cached, and at its callers' cost a load and a call (1 ns).
+"""Code called by address: compiled once, cached, and costs its callers a load and a call.
 
 numba links every callee into every caller and optimises it there again. `code(f)`, `code_per_dtype(make)` and
 `code_family(names)(make)` keep a function apart: compiled code mentions its address alone.

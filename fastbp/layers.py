@@ -149,7 +149,7 @@ class Dense(Layer):
 
     @property
     def weight(self) -> np.ndarray:
-        return self._view(self.owner().parameters, self._weights).reshape(self.outputs, self.inputs)
+        return self.owner().parameters[self._weights].reshape(self.outputs, self.inputs)
 
     @weight.setter
     def weight(self, values: Any) -> None:
@@ -157,7 +157,7 @@ class Dense(Layer):
 
     @property
     def bias(self) -> np.ndarray | None:
-        return self._view(self.owner().parameters, self._bias) if self.has_bias else None
+        return self.owner().parameters[self._bias] if self.has_bias else None
 
     @bias.setter
     def bias(self, values: Any) -> None:
@@ -167,14 +167,11 @@ class Dense(Layer):
 
     @property
     def weight_gradient(self) -> np.ndarray:
-        return self._view(self.owner().gradients, self._weights).reshape(self.outputs, self.inputs)
+        return self.owner().gradients[self._weights].reshape(self.outputs, self.inputs)
 
     @property
     def bias_gradient(self) -> np.ndarray | None:
-        return self._view(self.owner().gradients, self._bias) if self.has_bias else None
-
-    def _view(self, flat: np.ndarray, place: slice) -> np.ndarray:
-        return flat[place]
+        return self.owner().gradients[self._bias] if self.has_bias else None
 
     @staticmethod
     def _checked(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
