@@ -19,12 +19,14 @@ from numba.extending import intrinsic as numba_intrinsic
 I64 = ir.IntType(64)
 intrinsic: Any = numba_intrinsic
 
-SERIAL_PROCESS, ONLY_MAIN_THREAD, MAIN_THREAD, GET_NUM_THREADS, THREAD_IDENT = range(5)
+SERIAL_PROCESS, ONLY_MAIN_THREAD, MAIN_THREAD, GET_NUM_THREADS, THREAD_IDENT, YIELD = range(6)
 _state = (ctypes.c_int64 * 8)()
 _STATE_SYMBOL = "fastbp.state"
 llvm.add_symbol(_STATE_SYMBOL, ctypes.addressof(_state))
 _state[MAIN_THREAD] = threading.main_thread().ident or 0
 _state[THREAD_IDENT] = ctypes.cast(ctypes.pythonapi.PyThread_get_thread_ident, ctypes.c_void_p).value or 0
+_yield: Any = ctypes.windll.kernel32.SwitchToThread if os.name == "nt" else ctypes.CDLL(None).sched_yield  # type: ignore
+_state[YIELD] = ctypes.cast(_yield, ctypes.c_void_p).value or 0
 
 
 @intrinsic

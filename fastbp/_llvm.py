@@ -77,6 +77,52 @@ def write(typingctx, address, value):
 
 
 @intrinsic
+def atomic_read(typingctx, address):
+    """The int64 at `address`, which other threads write; what they wrote before it is seen from here on."""
+
+    def codegen(context, builder, signature, args):
+        return builder.load_atomic(pointer(builder, args[0], I64), "acquire", 8)
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
+def atomic_write(typingctx, address, value):
+    """Store an int64 that other threads read; they see with it all that was written before."""
+
+    def codegen(context, builder, signature, args):
+        builder.store_atomic(args[1], pointer(builder, args[0], I64), "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+@intrinsic
+def exchange_if(typingctx, address, expected, value):
+    """Store the int64 `value` at `address` if `expected` is there, in one step; whether it was."""
+
+    def codegen(context, builder, signature, args):
+        place = pointer(builder, args[0], I64)
+        return builder.extract_value(builder.cmpxchg(place, args[1], args[2], "acq_rel", "acquire"), 1)
+
+    return types.boolean(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def pause(typingctx):
+    """Tell the core that this thread is waiting in a loop."""
+
+    def codegen(context, builder, signature, args):
+        arm = platform.machine().lower() in ("arm64", "aarch64")
+        name, arguments = ("llvm.aarch64.hint", [I32(1)]) if arm else ("llvm.x86.sse2.pause", [])
+        kind = ir.FunctionType(ir.VoidType(), [x.type for x in arguments])
+        builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
 def array_at(typingctx, address, shape, row_stride, kind):
     """A view of memory at `address` as an array of numba type `kind` with `shape`, a tuple of one or two lengths, elements
     contiguous in a row and rows `row_stride` bytes apart; it does not keep the memory alive."""

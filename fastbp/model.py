@@ -11,7 +11,7 @@ import numpy as np
 from fastbp import data, losses, optimizers, saving
 from fastbp.engine import steps
 from fastbp.engine.memory import State, Training, make_training
-from fastbp.gemm.multiply import SERIAL_BELOW
+from fastbp.gemm.multiply import TEAM_SERIAL_BELOW
 from fastbp.gemm.region import region
 from fastbp.layers import Custom, Dense, Dropout, Layer, initial
 from fastbp.lowering import Description, configure, in_compiled_form, lowered, slice_block, use_optimizer
@@ -129,7 +129,7 @@ class Sequential:
     def region_for(self, rows: int) -> int:
         """The address of the parallel region, or 0 where no product of so many rows would be shared."""
         largest = max(2.0 * layer.inputs * layer.outputs * rows for layer in self.layers)
-        return region.of().resolve() if 2.0 * largest >= SERIAL_BELOW else 0
+        return region.of().resolve() if 2.0 * largest >= TEAM_SERIAL_BELOW else 0
 
     # --------------------------------------------------------------------------------------------------------- by hand
 

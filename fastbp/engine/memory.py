@@ -10,6 +10,7 @@ from numba import types
 from fastbp._live import most_threads
 from fastbp.engine.table import NETWORK, OPERATION, VERSION, Network, Operation
 from fastbp.gemm.driver import work_bound
+from fastbp.gemm.team import team_bytes
 
 LINE = 64  # bytes: every buffer and every row of one begins at a cache line
 
@@ -106,6 +107,7 @@ class Plan:
         self.z = [None if layer.from_output else self.matrix(layer.outputs) for layer in layers]
         self.deltas = [self.matrix(layers[0].inputs), *(self.matrix(layer.outputs) for layer in layers)]
         self.work_pitch = max(self.work_of(layer, dtype) for layer in layers)
+        self.team = self.arena.reserve(team_bytes(most_threads()))
         self.work = self.arena.reserve(self.work_pitch * most_threads())
 
     def matrix(self, columns: int) -> Buffer:
@@ -145,7 +147,8 @@ def make_training(layers: list[Layer], state: State, batch_size: int, **settings
         m=moments[0] if moments else 0, v=moments[-1] if moments else 0, batch_size=batch_size,
         x_buffer=base + plan.x.offset, x_buffer_stride=plan.x.stride, y_buffer=base + plan.y.offset,
         y_buffer_stride=plan.y.stride, weight_buffer=base + plan.weights, work=base + plan.work,
-        work_pitch=plan.work_pitch, learning_rate=learning_rate.ctypes.data, counters=state.counters.ctypes.data,
+        work_pitch=plan.work_pitch, team=base + plan.team, flops=sum(map(flops_of, layers)),
+        largest_flops=max(map(flops_of, layers)), learning_rate=learning_rate.ctypes.data, counters=state.counters.ctypes.data,
         seed=state.seed,
     )  # fmt: skip
     set_fields(network, NETWORK, **settings)
@@ -160,7 +163,7 @@ def fill_operation(record: np.ndarray, i: int, plan: Plan, state: State, base: i
     set_fields(
         record, OPERATION,
         forward=layer.forward, backward=layer.backward, inputs=layer.inputs, outputs=layer.outputs,
-        flops=2.0 * layer.inputs * layer.outputs if layer.weights is not None else 64.0 * layer.outputs,
+        flops=flops_of(layer),
         activation=layer.activation, number=i, rate=float(layer.rate),
     )  # fmt: skip
     fill_buffers(record, i, plan, base)
@@ -190,6 +193,11 @@ def fill_operation(record: np.ndarray, i: int, plan: Plan, state: State, base: i
             below_stored=base + stored.offset,
             below_stored_stride=stored.stride,
         )
+
+
+def flops_of(layer: Layer) -> float:
+    """Of its forward pass, a sample."""
+    return 2.0 * layer.inputs * layer.outputs if layer.weights is not None else 64.0 * layer.outputs
 
 
 def stored_buffer(plan: Plan, i: int) -> Buffer:

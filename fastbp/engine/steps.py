@@ -16,9 +16,10 @@ from fastbp._jit import inner
 from fastbp._llvm import call, fetch, on_stack, read, write
 from fastbp.engine.minibatch import INT64_KIND, gather_labels, row_gatherer
 from fastbp.engine.table import NETWORK, OPERATION_BYTES, Call, Network, Operation
-from fastbp.gemm.multiply import parts_for
+from fastbp.gemm.multiply import SERIAL_BELOW, most_parts, parts_for
 from fastbp.gemm.pack import copier
-from fastbp.gemm.region import run
+from fastbp.gemm.region import run, threads_now
+from fastbp.gemm.team import open_team
 from fastbp.kernels.activations import FLOPS_PER_ELEMENT, Elementwise, elementwise
 from fastbp.kernels.clipping import norm_maker
 from fastbp.kernels.costs import AT_COST as AT_LOSS_COST
@@ -140,6 +141,34 @@ SLICE = {name: 8 * i for i, name in enumerate(Slice._fields)}
 AT_COST, AT_WEIGHT, AT_STOPPED = (SLICE[name] for name in ("cost", "weight", "stopped"))
 
 
+def in_a_team(rows_code, passes):
+    """Code (args, region) that runs `rows_code` on the Slice at `args`, in a team where that saves time; `passes`: what
+    it does of a step, in forward passes."""
+
+    def make(real):
+        def slice_code(args, region):
+            s = fetch(Slice, args)
+            t = fetch(Network, s.network)
+            threads = team_size(t, min(s.last - s.first, t.batch_size), passes * t.flops * (s.last - s.first), region)
+            if threads > 1:
+                open_team(t.team, threads, rows_code(real), args, region)
+            else:
+                call(rows_code(real), (args, 0))
+            return 0
+
+        return slice_code
+
+    return make
+
+
+@inner
+def team_size(t, rows, flops, region):
+    """How many threads are of use to minibatches of so many rows, in so many floating-point operations altogether."""
+    if region == 0 or flops < SERIAL_BELOW:
+        return 1
+    return min(threads_now(region), most_parts(2.0 * t.largest_flops * rows))
+
+
 @functools.cache  # compiled once for all that use it
 def minibatch_loader(real):
     """load_rows(network, x, order, order_stride, first, rows, copies): make those rows of the Array x the network's
@@ -203,11 +232,11 @@ def cost_evaluator(real):
 
 
 @code_per_dtype
-def train_slice(real):
-    """train_slice(args, region): steps over the rows of the Slice at `args`; stops before a step whose cost is not finite."""
+def train_rows(real):
+    """train_rows(args, region): steps over the rows of the Slice at `args`; stops before a step whose cost is not finite."""
     load_rows, cost = minibatch_loader(real), cost_evaluator(real)
 
-    def train_slice(args, region):
+    def train_rows(args, region):
         s = fetch(Slice, args)
         t = fetch(Network, s.network)
         x, y, weights = fetch(Array, s.x), fetch(Array, s.y), fetch(Array, s.weights)
@@ -231,15 +260,15 @@ def train_slice(real):
         write(args + AT_WEIGHT, total_weight)
         return 0
 
-    return train_slice
+    return train_rows
 
 
 @code_per_dtype
-def evaluate_slice(real):
-    """evaluate_slice(args, region): the cost over the rows of the Slice at `args`, without training."""
+def evaluate_rows(real):
+    """evaluate_rows(args, region): the cost over the rows of the Slice at `args`, without training."""
     load_rows, cost = minibatch_loader(real), cost_evaluator(real)
 
-    def evaluate_slice(args, region):
+    def evaluate_rows(args, region):
         s = fetch(Slice, args)
         batch_size = fetch(Network, s.network).batch_size
         x, y, weights = fetch(Array, s.x), fetch(Array, s.y), fetch(Array, s.weights)
@@ -259,15 +288,15 @@ def evaluate_slice(real):
         write(args + AT_WEIGHT, total_weight)
         return 0
 
-    return evaluate_slice
+    return evaluate_rows
 
 
 @code_per_dtype
-def predict_slice(real):
-    """predict_slice(args, region): the outputs for the rows of the Slice at `args`, into the Array at its `out`."""
+def predict_rows(real):
+    """predict_rows(args, region): the outputs for the rows of the Slice at `args`, into the Array at its `out`."""
     size, load_rows, copy = real.bitwidth // 8, minibatch_loader(real), copier(real)
 
-    def predict_slice(args, region):
+    def predict_rows(args, region):
         s = fetch(Slice, args)
         t = fetch(Network, s.network)
         x, out, o = fetch(Array, s.x), fetch(Array, s.out), last_operation(t)
@@ -279,7 +308,22 @@ def predict_slice(real):
             copy(place, out.row_stride, out.column_stride, o.output, o.output_stride, size, rows, o.outputs)
         return 0
 
-    return predict_slice
+    return predict_rows
+
+
+@code_per_dtype
+def train_slice(real):
+    return in_a_team(train_rows, 3.0)(real)
+
+
+@code_per_dtype
+def evaluate_slice(real):
+    return in_a_team(evaluate_rows, 1.0)(real)
+
+
+@code_per_dtype
+def predict_slice(real):
+    return in_a_team(predict_rows, 1.0)(real)
 
 
 @code_per_dtype

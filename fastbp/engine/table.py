@@ -6,7 +6,7 @@ sample; `..._stride` is the distance of their rows in bytes.
 
 from typing import NamedTuple
 
-VERSION = 1  # of these layouts; part of the name of the numba type that users' functions are compiled for
+VERSION = 2  # of these layouts; part of the name of the numba type that users' functions are compiled for
 
 
 class Network(NamedTuple):
@@ -27,6 +27,9 @@ class Network(NamedTuple):
     y_buffer: int  # (batch_size, outputs) targets, or batch_size int64 labels
     y_buffer_stride: int
     weight_buffer: int  # batch_size sample weights
+    flops: float  # of a forward pass, a sample: of all operations, and of the largest
+    largest_flops: float
+    team: int  # memory of a team of as many threads as there may be
     work: int  # memory that parts of products pack into, `work_pitch` bytes each
     work_pitch: int
     loss: int  # code of the cost

@@ -10,13 +10,23 @@ from fastbp.gemm.driver import Product, product, work_bytes
 from fastbp.gemm.isa import blocks_for
 from fastbp.gemm.pack import copier
 from fastbp.gemm.region import run, threads_now
+from fastbp.gemm.team import TEAM
 
 SERIAL_BELOW = 1.0e6  # floating-point operations: below, waking a second thread costs more than it saves
+TEAM_SERIAL_BELOW = 0.3e6  # the same where the second thread is awake, in a team
+
+
+@inner
+def most_parts(flops):
+    """How many members of a team may share work of so many floating-point operations."""
+    return 1 if flops < TEAM_SERIAL_BELOW else int(flops / (0.5 * TEAM_SERIAL_BELOW))
 
 
 @inner
 def parts_for(flops, region):
     """How many parts to split work of so many floating-point operations into."""
+    if region & TEAM:
+        return min(threads_now(region), most_parts(flops))
     if region == 0 or flops < SERIAL_BELOW:
         return 1
     return max(1, min(threads_now(region), int(flops / (0.5 * SERIAL_BELOW))))

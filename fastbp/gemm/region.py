@@ -1,11 +1,13 @@
 """The only prange: deals the parts of some code to threads. And how many threads there are at this moment."""
 
+import numpy as np
 from numba import prange, types
 
 from fastbp._code import code
 from fastbp._jit import OPTIONS, compile_options, inner
 from fastbp._live import GET_NUM_THREADS, MAIN_THREAD, ONLY_MAIN_THREAD, SERIAL_PROCESS, THREAD_IDENT, state
-from fastbp._llvm import call
+from fastbp._llvm import call, read
+from fastbp.gemm.team import SIZE, TEAM, deal_to_team
 
 
 @compile_options(parallel=True, **OPTIONS)
@@ -25,6 +27,8 @@ def region(body, args, parts):
 def threads_now(region):
     """How many threads may work: numba's number; 1 where there is no region, in a forked child, or off the main thread
     under a layer that bears only one."""
+    if region & TEAM:
+        return read(region - TEAM + SIZE, np.int64)
     if region == 0 or state(SERIAL_PROCESS) != 0:
         return 1
     if state(ONLY_MAIN_THREAD) != 0 and call(state(THREAD_IDENT), ()) != state(MAIN_THREAD):
@@ -34,8 +38,10 @@ def threads_now(region):
 
 @inner
 def run(region, body, args, parts):
-    """body(args, part, parts) for each part below `parts`; `region` is the address of the code above."""
+    """body(args, part, parts) for each part below `parts`; `region` is the address of the code above, or stands for a team."""
     if parts == 1:
         call(body, (args, 0, 1))
+    elif region & TEAM:
+        call(deal_to_team(), (region - TEAM, body, args, parts))
     else:
         call(region, (body, args, parts))
