@@ -6,17 +6,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import types
 
 from fastbp import losses, optimizers
 from fastbp._check import describe_in_python
 from fastbp.activations import activation_passes
 from fastbp.engine import steps
-from fastbp.engine.dense import dense_backward, dense_forward
+from fastbp.engine.dense import dense_backward, dense_forward, dense_gradient
 from fastbp.engine.dropout import dropout_backward, dropout_forward
 from fastbp.engine.memory import Layer as Lowered
 from fastbp.engine.memory import Training, set_fields
-from fastbp.engine.table import NETWORK
-from fastbp.kernels.updates import update
+from fastbp.engine.table import NETWORK, OPERATION
+from fastbp.gemm.isa import blocks_for
+from fastbp.kernels.updates import rule_constants, update, update_pass
 from fastbp.layers import Custom, Dense, Dropout, Layer
 
 
@@ -24,14 +26,15 @@ def lowered(layer: Layer, dtype: str) -> Lowered:
     """The layer as an operation of the table."""
     if isinstance(layer, Dropout):
         forward, backward = dropout_forward.of(dtype).resolve(), dropout_backward.of(dtype).resolve()
-        return Lowered(forward, backward, layer.inputs, layer.outputs, rate=layer.rate)
+        return Lowered(forward, backward, 0, layer.inputs, layer.outputs, rate=layer.rate)
     if isinstance(layer, Custom):
-        return Lowered(*layer.codes(dtype), layer.inputs, layer.outputs, weights=layer._weights)
+        return Lowered(*layer.codes(dtype), 0, layer.inputs, layer.outputs, weights=layer._weights)
     assert isinstance(layer, Dense)
     forward_pass, backward_pass, from_output = activation_passes(layer.activation, dtype)
     identity = layer.activation == "identity"
+    codes = (code.of(dtype).resolve() for code in (dense_forward, dense_backward, dense_gradient))
     return Lowered(
-        dense_forward.of(dtype).resolve(), dense_backward.of(dtype).resolve(), layer.inputs, layer.outputs,
+        *codes, layer.inputs, layer.outputs,
         weights=layer._weights, bias=layer._bias if layer.has_bias else None,
         activation=0 if identity and not layer.has_bias else forward_pass,
         derivative=0 if identity else backward_pass, from_output=from_output, propagates=True,
@@ -55,10 +58,21 @@ def use_optimizer(training: Training, optimizer: optimizers.Optimizer, dtype: st
     settings = {f"h{i}": float(x) for i, x in enumerate(numbers)}
     set_fields(
         training.network, NETWORK,
-        update=update.of(dtype, optimizer.rule).resolve(), weight_decay=float(weight_decay),
+        update=update.of(dtype, optimizer.rule).resolve(), update_pass=update_pass.of(dtype, optimizer.rule).resolve(),
+        rule_constants=rule_constants.of(dtype, optimizer.rule).resolve(), fuses=int(fuses(training, optimizer)),
+        weight_decay=float(weight_decay),
         clip_norm=float(optimizer.clip_norm or np.inf), clip_value=float(optimizer.clip_value or np.inf), **settings,
     )  # fmt: skip
     training.learning_rate[0] = optimizer.schedule(np.zeros(1))[0]
+
+
+def fuses(training: Training, optimizer: optimizers.Optimizer) -> bool:
+    """Whether a step can update each parameter as soon as its gradient is there: not before their norm is known, nor where
+    a sum over the minibatch comes in several blocks, nor what an operation of the user's leaves in the flat vector."""
+    batch_size = training.network[NETWORK["batch_size"] // 8]
+    by_hand = training.operations[:, OPERATION["gradient"] // 8] == 0
+    custom = (by_hand & (training.operations[:, OPERATION["weight_count"] // 8] > 0)).any()
+    return not (optimizer.clip_norm or custom or batch_size > blocks_for(getattr(types, training.parameters.dtype.name)).KC)
 
 
 # ------------------------------------------------------------------------------------------ arrays for compiled code

@@ -1,15 +1,19 @@
 """The dense layer as an operation of the table.
 
 forward:  output = activation(input @ w.T + b)
-backward: grad_w = delta.T @ input;  grad_b = column sums of delta;  input_delta = (delta @ w) * below'(stored)
+backward: input_delta = (delta @ w) * below'(stored)
+gradient: grad_w = delta.T @ input;  grad_b = column sums of delta;  or, where the step updates as it goes, each strip of them
+          is handed to the optimizer while it is in L1, and never stored
 """
 
 from fastbp._code import code_per_dtype
+from fastbp._jit import inner
 from fastbp._llvm import call, fetch, on_stack
 from fastbp.engine.table import Call, Network, Operation
-from fastbp.gemm.driver import Product, product
+from fastbp.gemm.driver import Product, product, share
 from fastbp.kernels.dense import ColumnSums, column_sums
-from fastbp.kernels.passes import Backward, Forward
+from fastbp.kernels.passes import Backward, Forward, size_and_lanes
+from fastbp.kernels.updates import CONSTANTS_BYTES, Updated
 
 
 @code_per_dtype
@@ -23,7 +27,7 @@ def dense_forward(real):
         finish_args = on_stack(Forward(0, 0, o.bias, o.z, o.z_stride))
         left, right, out = (x, x_stride, size), (o.weights, size, size * o.inputs), (o.output, o.output_stride)
         sizes, work = (t.rows, o.outputs, o.inputs), (t.work, t.work_pitch)
-        p = on_stack(Product(*left, *right, *out, *sizes, 0, o.activation, finish_args, *work))
+        p = on_stack(Product(*left, *right, *out, *sizes, 0, o.activation, finish_args, *work, 0))
         call(product(real), (p, part, parts))
         return 0
 
@@ -37,23 +41,50 @@ def dense_backward(real):
     def dense_backward(args, part, parts):
         c = fetch(Call, args)
         t, o = fetch(Network, c.network), fetch(Operation, c.operation)
-        x, x_stride = (t.x, t.x_stride) if o.input == 0 else (o.input, o.input_stride)
-        work = (t.work, t.work_pitch)
-        # grad_w = delta.T @ input
-        left, right, out = (o.delta, size, o.delta_stride), (x, x_stride, size), (o.grad_w, size * o.inputs)
-        sizes = (o.outputs, o.inputs, t.rows)
-        p = on_stack(Product(*left, *right, *out, *sizes, 0, 0, 0, *work))
-        call(product(real), (p, part, parts))
-        if o.bias != 0:
-            sums = on_stack(ColumnSums(o.delta, o.delta_stride, t.rows, o.outputs, o.grad_b, 0))
-            call(column_sums(real), (sums, part, parts))
         if o.input_delta != 0 and (o.input != 0 or t.wants_input_delta != 0):
-            # input_delta = (delta @ w) * below'(stored)
             finish_args = on_stack(Backward(0, 0, o.below_stored, o.below_stored_stride))
             left, right = (o.delta, o.delta_stride, size), (o.weights, size * o.inputs, size)
             out, sizes = (o.input_delta, o.input_delta_stride), (t.rows, o.inputs, o.outputs)
-            p = on_stack(Product(*left, *right, *out, *sizes, o.adds_input_delta, o.below, finish_args, *work))
+            finish = (o.adds_input_delta, o.below, finish_args)
+            p = on_stack(Product(*left, *right, *out, *sizes, *finish, t.work, t.work_pitch, 0))
             call(product(real), (p, part, parts))
         return 0
 
     return dense_backward
+
+
+@inner
+def updated(t, o, at, stride, biases):
+    """The Updated of an operation's weights, or of its biases, which do not decay."""
+    m, v = t.m + at if t.m != 0 else 0, t.v + at if t.v != 0 else 0
+    decay = 0.0 if biases else t.weight_decay
+    constants = t.constants + CONSTANTS_BYTES if biases else t.constants
+    return Updated(t.parameters + at, m, v, stride, constants, decay, 1.0, t.clip_value)
+
+
+@code_per_dtype
+def dense_gradient(real):
+    size, lanes = size_and_lanes(real)
+
+    def dense_gradient(args, part, parts):
+        c = fetch(Call, args)
+        t, o = fetch(Network, c.network), fetch(Operation, c.operation)
+        x, x_stride = (t.x, t.x_stride) if o.input == 0 else (o.input, o.input_stride)
+        left, right = (o.delta, size, o.delta_stride), (x, x_stride, size)
+        sizes, work, row = (o.outputs, o.inputs, t.rows), (t.work, t.work_pitch), size * o.inputs
+        if t.updates != 0:
+            weights = on_stack(updated(t, o, o.at, row, False))
+            p = on_stack(Product(*left, *right, 0, 0, *sizes, 0, t.update_pass, weights, *work, t.strips))
+        else:
+            p = on_stack(Product(*left, *right, o.grad_w, row, *sizes, 0, 0, 0, *work, 0))
+        call(product(real), (p, part, parts))
+        if o.bias != 0:
+            sums = o.bias_sums if t.updates != 0 else o.grad_b
+            call(column_sums(real), (on_stack(ColumnSums(o.delta, o.delta_stride, t.rows, o.outputs, sums, 0)), part, parts))
+            if t.updates != 0:
+                start, columns = share(o.outputs, lanes, part, parts)
+                biases = on_stack(updated(t, o, o.at + row * o.outputs, 0, True))
+                call(t.update_pass, (biases, sums + size * start, 0, 0, start, 1, columns))
+        return 0
+
+    return dense_gradient

@@ -9,8 +9,9 @@ from numba import types
 
 from fastbp._live import most_threads
 from fastbp.engine.table import NETWORK, OPERATION, VERSION, Network, Operation
-from fastbp.gemm.driver import work_bound
+from fastbp.gemm.driver import strip_bytes, work_bound
 from fastbp.gemm.team import team_bytes
+from fastbp.kernels.updates import CONSTANTS_BYTES
 
 LINE = 64  # bytes: every buffer and every row of one begins at a cache line
 
@@ -20,6 +21,7 @@ class Layer(NamedTuple):
 
     forward: int  # addresses of code
     backward: int
+    gradient: int  # 0: backward does it all
     inputs: int
     outputs: int
     weights: slice | None = None  # places in the flat vectors
@@ -108,6 +110,9 @@ class Plan:
         self.deltas = [self.matrix(layers[0].inputs), *(self.matrix(layer.outputs) for layer in layers)]
         self.work_pitch = max(self.work_of(layer, dtype) for layer in layers)
         self.team = self.arena.reserve(team_bytes(most_threads()))
+        self.strips = self.arena.reserve(strip_bytes(getattr(types, dtype.name)) * most_threads())
+        self.constants = self.arena.reserve(2 * CONSTANTS_BYTES)
+        self.bias_sums = self.arena.reserve(self.size * max(layer.outputs for layer in layers))
         self.work = self.arena.reserve(self.work_pitch * most_threads())
 
     def matrix(self, columns: int) -> Buffer:
@@ -147,7 +152,8 @@ def make_training(layers: list[Layer], state: State, batch_size: int, **settings
         m=moments[0] if moments else 0, v=moments[-1] if moments else 0, batch_size=batch_size,
         x_buffer=base + plan.x.offset, x_buffer_stride=plan.x.stride, y_buffer=base + plan.y.offset,
         y_buffer_stride=plan.y.stride, weight_buffer=base + plan.weights, work=base + plan.work,
-        work_pitch=plan.work_pitch, team=base + plan.team, flops=sum(map(flops_of, layers)),
+        work_pitch=plan.work_pitch, team=base + plan.team, constants=base + plan.constants, strips=base + plan.strips,
+        flops=sum(map(flops_of, layers)),
         largest_flops=max(map(flops_of, layers)), learning_rate=learning_rate.ctypes.data, counters=state.counters.ctypes.data,
         seed=state.seed,
     )  # fmt: skip
@@ -162,7 +168,7 @@ def fill_operation(record: np.ndarray, i: int, plan: Plan, state: State, base: i
     below, above = plan.layers[i - 1] if i else None, plan.layers[i + 1] if i + 1 < len(plan.layers) else None
     set_fields(
         record, OPERATION,
-        forward=layer.forward, backward=layer.backward, inputs=layer.inputs, outputs=layer.outputs,
+        forward=layer.forward, backward=layer.backward, gradient=layer.gradient, inputs=layer.inputs, outputs=layer.outputs,
         flops=flops_of(layer),
         activation=layer.activation, number=i, rate=float(layer.rate),
     )  # fmt: skip
@@ -171,7 +177,7 @@ def fill_operation(record: np.ndarray, i: int, plan: Plan, state: State, base: i
         at = layer.weights.start * size
         set_fields(
             record, OPERATION, weights=state.parameters.ctypes.data + at, grad_w=state.gradients.ctypes.data + at,
-            weight_count=layer.weights.stop - layer.weights.start,
+            weight_count=layer.weights.stop - layer.weights.start, at=at, bias_sums=base + plan.bias_sums,
         )  # fmt: skip
     if layer.bias is not None:
         at = layer.bias.start * size

@@ -26,10 +26,10 @@ from fastbp.kernels.costs import AT_COST as AT_LOSS_COST
 from fastbp.kernels.costs import AT_WEIGHT as AT_LOSS_WEIGHT
 from fastbp.kernels.costs import Loss
 from fastbp.kernels.passes import Backward
-from fastbp.kernels.updates import Update
+from fastbp.kernels.updates import CONSTANTS_BYTES, Update
 
-AT_X, AT_X_STRIDE, AT_ROWS, AT_TRAINS, AT_WANTS = (
-    NETWORK[name] for name in ("x", "x_stride", "rows", "trains", "wants_input_delta")
+AT_X, AT_X_STRIDE, AT_ROWS, AT_TRAINS, AT_WANTS, AT_UPDATES = (
+    NETWORK[name] for name in ("x", "x_stride", "rows", "trains", "wants_input_delta", "updates")
 )
 
 
@@ -58,7 +58,8 @@ def forward(real):
 
 @code_per_dtype
 def backward(real):
-    """backward(network, region): all gradients, from the delta of the last operation, which is dC/d(output)."""
+    """backward(network, updates, region): from the delta of the last operation, which is dC/d(output), all gradients; or, if
+    `updates`, the update of each operation's parameters as soon as the delta below no longer needs them."""
     size = real.bitwidth // 8
 
     @inner
@@ -67,14 +68,19 @@ def backward(real):
         block = on_stack(Elementwise(o.derivative, args, o.delta, o.delta_stride, t.rows, o.outputs, size))
         run(region, elementwise(), block, parts_for(FLOPS_PER_ELEMENT * t.rows * o.outputs, region))
 
-    def backward(network, region):
+    def backward(network, updates, region):
         t = fetch(Network, network)
+        write(network + AT_UPDATES, updates)
         for i in range(t.length - 1, -1, -1):
             operation = t.operations + i * OPERATION_BYTES
             o = fetch(Operation, operation)
             if o.derivative != 0:
                 apply_derivative(t, o, region)
-            run(region, o.backward, on_stack(Call(network, operation)), parts_for(2.0 * o.flops * t.rows, region))
+            parts = parts_for(o.flops * t.rows, region)
+            if i > 0 or o.gradient == 0 or t.wants_input_delta != 0:
+                run(region, o.backward, on_stack(Call(network, operation)), parts)
+            if o.gradient != 0:
+                run(region, o.gradient, on_stack(Call(network, operation)), parts)
         return 0
 
     return backward
@@ -117,6 +123,24 @@ def update(real):
         return 0
 
     return update
+
+
+@code_per_dtype
+def begin_update(real):
+    """begin_update(network): count the update that a backward pass is going to make, and work out its constants."""
+
+    def begin_update(network):
+        t = fetch(Network, network)
+        write(t.counters, read(t.counters, np.int64) + 1)
+        rate, step = read(t.learning_rate, np.float64), read(t.counters, np.int64)
+        numbers = (rate, t.h0, t.h1, t.h2, t.h3)
+        weights = on_stack(Update(0, 0, 0, 0, 0, *numbers, t.weight_decay, 1.0, t.clip_value, step))
+        biases = on_stack(Update(0, 0, 0, 0, 0, *numbers, 0.0, 1.0, t.clip_value, step))
+        call(t.rule_constants, (weights, t.constants))
+        call(t.rule_constants, (biases, t.constants + CONSTANTS_BYTES))
+        return 0
+
+    return begin_update
 
 
 class Slice(NamedTuple):
@@ -251,10 +275,13 @@ def train_rows(real):
             if wrong != 0 or not np.isfinite(batch_cost):
                 write(args + AT_STOPPED, first)
                 break
-            call(backward(real), (s.network, region))
             if s.rates != 0:
                 write(t.learning_rate, read(s.rates + 8 * step, np.float64))
-            call(update(real), (s.network, region))
+            if t.fuses != 0:
+                call(begin_update(real), (s.network,))
+            call(backward(real), (s.network, t.fuses, region))
+            if t.fuses == 0:
+                call(update(real), (s.network, region))
             total, total_weight, step = total + batch_cost, total_weight + batch_weight, step + 1
         write(args + AT_COST, total)
         write(args + AT_WEIGHT, total_weight)
@@ -357,7 +384,7 @@ def backward_minibatch(real):
         o = last_operation(t)
         copy(o.delta, o.delta_stride, size, d.address, d.row_stride, d.column_stride, t.rows, o.outputs)
         write(network + AT_WANTS, 1 if input_delta != 0 else 0)
-        call(backward(real), (network, region))
+        call(backward(real), (network, 0, region))
         if input_delta != 0:
             first, out = fetch(Operation, t.operations), fetch(Array, input_delta)
             source, stride = first.input_delta, first.input_delta_stride

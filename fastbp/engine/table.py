@@ -35,7 +35,12 @@ class Network(NamedTuple):
     loss: int  # code of the cost
     takes_labels: int
     loss_parameter: float
-    update: int  # code of the optimizer
+    update: int  # codes of the optimizer: over flat vectors; over blocks of matrices; and of the Constants for those
+    update_pass: int
+    rule_constants: int
+    constants: int  # address of the Constants of this step for weights, and after them of those for biases
+    fuses: int  # 1: a step updates parameters as their gradients come, and stores none
+    strips: int  # where each part of a product keeps a strip of gradients that are not stored
     h0: float
     h1: float
     h2: float
@@ -51,13 +56,19 @@ class Network(NamedTuple):
     rows: int
     trains: int  # 1 in a forward pass of training, 0 in inference
     wants_input_delta: int
+    updates: int  # 1 in a backward pass that updates, 0 in one that stores gradients
 
 
 class Operation(NamedTuple):
-    """One operation; `forward(args, part, parts)` and `backward(...)` are code, args the address of a Call."""
+    """One operation; `forward(args, part, parts)`, `backward` and `gradient` are code, args the address of a Call.
+
+    backward: from delta to input_delta, by the parameters as they are; then gradient, 0 where backward does it all: the
+    gradients of the parameters, or their update.
+    """
 
     forward: int
     backward: int
+    gradient: int
     inputs: int
     outputs: int
     flops: float  # of the forward pass, a sample
@@ -78,6 +89,8 @@ class Operation(NamedTuple):
     bias_count: int
     grad_w: int
     grad_b: int
+    bias_sums: int  # room for the gradient of the biases where it is not stored
+    at: int  # the place of the weights in the flat vectors, in bytes; the biases follow
     activation: int  # the forward pass of the activation
     derivative: int  # its backward pass, where this operation applies it to `delta` itself
     stored: int  # what that derivative is computed from

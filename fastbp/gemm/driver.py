@@ -37,6 +37,7 @@ class Product(NamedTuple):
     finish_args: int
     work: int  # where to pack: `parts` times `work_pitch` bytes of memory
     work_pitch: int  # from one part's memory to the next one's: at least work_bytes(args, parts)
+    strips: int  # 0, or `parts` times strip_bytes: C is not stored, each strip lies there for `finish` alone; k <= KC
 
 
 @inner
@@ -117,6 +118,12 @@ def work_bound(real, m, n, k):
     return -(-(a_bytes + size * depth * (min(n, NC) + lanes) + 128) // 64) * 64
 
 
+def strip_bytes(real) -> int:
+    """The memory in which each part keeps a strip of a C that is not stored."""
+    size, _, MR, _, _, _, NC = blocks_for(real)
+    return size * MR * NC
+
+
 @code_per_dtype
 def product(real):
     """product(args, part, parts): compute part number `part` of `parts` of the Product at `args`."""
@@ -126,8 +133,8 @@ def product(real):
     packs_a, packs_b, rows_shared, work_layout = planner(real)
 
     @inlined
-    def strip(p, row, m, column, columns, first, kc, a, ars, acs, b_panels, fills_b, ahead, ahead_m):
-        """m <= MR rows of one KC block: the tiles along a strip of C."""
+    def strip(p, c, crs, m, column, columns, first, kc, a, ars, acs, b_panels, fills_b, ahead, ahead_m):
+        """m <= MR rows of one KC block: the tiles along a strip of C, which begins at `c`."""
         for j in range(0, columns, NR):
             if ahead_m > 0:
                 prefetch_a(ahead, p.ars, p.acs, ahead_m, kc, j // NR, (columns + NR - 1) // NR)
@@ -141,11 +148,10 @@ def product(real):
                     if fills_b:
                         pack_b(b, p.brs, p.bcs, kc, n, packed, stride)
                     b, brs = packed, stride
-            c = p.c + row * p.crs + size * (column + j)
-            run_tile(a, ars, acs, b, brs, panel, kc, c, p.crs, m, n, p.accumulate != 0 or first > 0)
+            run_tile(a, ars, acs, b, brs, panel, kc, c + size * j, crs, m, n, p.accumulate != 0 or first > 0)
 
     @inlined
-    def block(p, row, rows, column, columns, first, kc, a_panels, row_pitch, fills_a, b_panels):
+    def block(p, row, rows, column, columns, first, kc, a_panels, row_pitch, fills_a, b_panels, kept):
         """MC rows, NC columns of one KC block: strips of MR rows."""
         for i in range(0, rows, MR):
             m, a, ars, acs, ahead_m = min(MR, rows - i), p.a + (row + i) * p.ars + first * p.acs, p.ars, p.acs, 0
@@ -156,10 +162,10 @@ def product(real):
                     ahead_m = min(MR, rows - i - m)
                 a, ars, acs = (panel, size, size * MR) if p.ars == size else (panel, row_pitch, size)
             ahead = p.a + (row + i + MR) * p.ars + first * p.acs
-            strip(p, row + i, m, column, columns, first, kc, a, ars, acs, b_panels, i == 0, ahead, ahead_m)
+            c, crs = (p.c + (row + i) * p.crs + size * column, p.crs) if kept == 0 else (kept, size * NC)
+            strip(p, c, crs, m, column, columns, first, kc, a, ars, acs, b_panels, i == 0, ahead, ahead_m)
             if first + kc >= p.k and p.finish != 0:
-                c = p.c + (row + i) * p.crs + size * column
-                call(p.finish, (p.finish_args, c, p.crs, row + i, column, m, columns))
+                call(p.finish, (p.finish_args, c, crs, row + i, column, m, columns))
 
     def product(args, part, parts):
         p = fetch(Product, args)
@@ -173,11 +179,12 @@ def product(real):
         a_panels = p.work + part * p.work_pitch
         b_panels = a_panels + b_start if packs_b(p, rows) else 0
         a_panels = a_panels if packs_a(p, columns) else 0
+        kept = 0 if p.strips == 0 else p.strips + part * size * MR * NC
         for first in range(0, max(p.k, 1), KC):
             for i in range(0, rows, MC):
                 for j in range(0, columns, NC):
                     m, n, kc = min(MC, rows - i), min(NC, columns - j), min(KC, p.k - first)
-                    block(p, top + i, m, left + j, n, first, kc, a_panels, row_pitch, j == 0, b_panels)
+                    block(p, top + i, m, left + j, n, first, kc, a_panels, row_pitch, j == 0, b_panels, kept)
         return 0
 
     return product

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from fastbp._code import code_family
 from fastbp._jit import inlined, inner
-from fastbp._llvm import fetch
+from fastbp._llvm import call, fetch, on_stack, write
 from fastbp._vector import fma, load, maximum, minimum, sqrt, store, vector_of
 from fastbp.gemm.driver import share
 
@@ -147,29 +147,94 @@ RULES = {
 }
 
 
+class Constants(NamedTuple):
+    """What a rule's step needs beside the vectors: the first few, in the rule's order."""
+
+    c0: float
+    c1: float
+    c2: float
+    c3: float
+    c4: float
+    c5: float
+    c6: float
+
+
+CONSTANTS_BYTES = 8 * len(Constants._fields)
+NO_CONSTANTS = Constants(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@code_family(RULES)
+def rule_constants(real, rule):
+    """rule_constants(args, target): the Constants of the Update at `args`."""
+    constants = RULES[rule].constants
+
+    def rule_constants(args, target):
+        found = constants(fetch(Update, args))
+        for i in range(len(found)):
+            write(target + 8 * i, found[i])
+        return 0
+
+    return rule_constants
+
+
+class Updated(NamedTuple):
+    """A matrix of parameters, its moments, and how to update them."""
+
+    parameters: int  # rows are contiguous, `stride` bytes apart; so are those of m and v
+    m: int
+    v: int
+    stride: int
+    constants: int
+    weight_decay: float
+    scale: float
+    clip: float
+
+
+@code_family(RULES)
+def update_pass(real, rule):
+    """update_pass(args, c, crs, row, column, rows, columns): update a block of the Updated at `args`, whose place is
+    (row, column), by the block of the gradient at `c`: what a product calls on its strips while they are in L1."""
+    _, step, has_m, has_v, decays = RULES[rule]
+    size, lanes = real.bitwidth // 8, vector_of(real).lanes
+
+    @inlined
+    def update_row(u, c, decay, gradients, at, columns):
+        for j in range(0, columns, lanes):
+            n, here = columns - j, at + size * j
+            p = load(u.parameters + here, n, real)
+            g = minimum(u.clip, maximum(-u.clip, u.scale * load(gradients + size * j, n, real)))
+            g = fma(decay, p, g) if decay != 0 else g
+            m = load(u.m + here, n, real) if has_m else g
+            v = load(u.v + here, n, real) if has_v else g
+            p, m, v = step(c, g, p, m, v)
+            store(u.parameters + here, p, n)
+            if has_m:
+                store(u.m + here, m, n)
+            if has_v:
+                store(u.v + here, v, n)
+
+    def update_pass(args, c, crs, row, column, rows, columns):
+        u = fetch(Updated, args)
+        constants, decay = fetch(Constants, u.constants), u.weight_decay if decays else 0.0
+        for i in range(rows):
+            update_row(u, constants, decay, c + i * crs, (row + i) * u.stride + size * column, columns)
+        return 0
+
+    return update_pass
+
+
 @code_family(RULES)
 def update(real, rule):
     """update(args, part, parts): a part of the elements of the Update at `args`."""
-    constants, step, has_m, has_v, decays = RULES[rule]
+    constants_code, pass_code = rule_constants.single(rule), update_pass.single(rule)
     size, lanes = real.bitwidth // 8, vector_of(real).lanes
 
     def update(args, part, parts):
-        u = fetch(Update, args)
-        c, decay = constants(u), u.weight_decay if decays else 0.0
+        u, constants = fetch(Update, args), on_stack(NO_CONSTANTS)
+        call(constants_code(real), (args, constants))
         start, length = share(u.size, 4 * lanes, part, parts)
-        for i in range(start, start + length, lanes):
-            n, at = start + length - i, size * i
-            p = load(u.parameters + at, n, real)
-            g = minimum(u.clip, maximum(-u.clip, u.scale * load(u.gradients + at, n, real)))
-            g = fma(decay, p, g) if decay != 0 else g
-            m = load(u.m + at, n, real) if has_m else g
-            v = load(u.v + at, n, real) if has_v else g
-            p, m, v = step(c, g, p, m, v)
-            store(u.parameters + at, p, n)
-            if has_m:
-                store(u.m + at, m, n)
-            if has_v:
-                store(u.v + at, v, n)
+        whole = on_stack(Updated(u.parameters, u.m, u.v, 0, constants, u.weight_decay, u.scale, u.clip))
+        call(pass_code(real), (whole, u.gradients + size * start, 0, 0, start, 1, length))
         return 0
 
     return update
