@@ -123,6 +123,18 @@ def pause(typingctx):
 
 
 @intrinsic
+def ticks(typingctx):
+    """The processor's clock, in ticks of its own."""
+
+    def codegen(context, builder, signature, args):
+        arm = platform.machine().lower() in ("arm64", "aarch64")  # there programs may not read the cycle counter
+        name = "llvm.readsteadycounter" if arm else "llvm.readcyclecounter"
+        return builder.call(cgutils.get_or_insert_function(builder.module, ir.FunctionType(I64, []), name), [])
+
+    return types.int64(), codegen
+
+
+@intrinsic
 def array_at(typingctx, address, shape, row_stride, kind):
     """A view of memory at `address` as an array of numba type `kind` with `shape`, a tuple of one or two lengths, elements
     contiguous in a row and rows `row_stride` bytes apart; it does not keep the memory alive."""

@@ -141,15 +141,27 @@ class Dense(Layer):
         )  # refuses now what would be refused later
         initial(bias_init, "bias_init", (self.outputs,), 0, 0)
         self.weight_init, self.bias_init = weight_init, bias_init
-        self.size = self.outputs * (self.inputs + self.has_bias)  # m n weights, in C order, then m biases
+        self.size = self.outputs * (self.inputs + self.has_bias)  # m n weights, then m biases
 
     def __repr__(self) -> str:
         name = self.activation.name if isinstance(self.activation, CustomActivation) else self.activation
         return f"Dense({self.inputs}, {self.outputs}, activation={name!r}{'' if self.has_bias else ', bias=False'})"
 
     @property
+    def held_by_input(self) -> bool:
+        """Whether memory holds `weight.T` in C order, as of a first layer: its forward pass reads weights input by input, and
+        no pass reads them output by output, as propagating delta does."""
+        return self.owner().layers[0] is self
+
+    def _as_weight(self, vector: np.ndarray) -> np.ndarray:
+        flat = vector[self._weights]
+        if self.held_by_input:
+            return flat.reshape(self.inputs, self.outputs).T
+        return flat.reshape(self.outputs, self.inputs)
+
+    @property
     def weight(self) -> np.ndarray:
-        return self.owner().parameters[self._weights].reshape(self.outputs, self.inputs)
+        return self._as_weight(self.owner().parameters)
 
     @weight.setter
     def weight(self, values: Any) -> None:
@@ -167,7 +179,7 @@ class Dense(Layer):
 
     @property
     def weight_gradient(self) -> np.ndarray:
-        return self.owner().gradients[self._weights].reshape(self.outputs, self.inputs)
+        return self._as_weight(self.owner().gradients)
 
     @property
     def bias_gradient(self) -> np.ndarray | None:

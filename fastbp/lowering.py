@@ -36,6 +36,7 @@ def lowered(layer: Layer, dtype: str) -> Lowered:
     return Lowered(
         *codes, layer.inputs, layer.outputs,
         weights=layer._weights, bias=layer._bias if layer.has_bias else None,
+        by_input=layer.held_by_input,
         activation=0 if identity and not layer.has_bias else forward_pass,
         derivative=0 if identity else backward_pass, from_output=from_output, propagates=True,
     )  # fmt: skip

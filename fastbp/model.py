@@ -26,7 +26,8 @@ class Sequential:
 
     dtype: "float32" or "float64", of parameters and arithmetic. seed: of the initial parameters, of shuffling and dropout.
 
-    `parameters` and `gradients` are flat vectors, without padding: layer by layer m n weights in C order, then m biases.
+    `parameters` and `gradients` are flat vectors, without padding: layer by layer the m n weights, then the
+    m biases. Of the first layer it is `weight.T` that lies in C order, of the others `weight`.
     `history` is that of the latest `fit`; `metadata` a dict that `save` keeps.
     """
 

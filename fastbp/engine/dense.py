@@ -2,8 +2,11 @@
 
 forward:  output = activation(input @ w.T + b)
 backward: input_delta = (delta @ w) * below'(stored)
-gradient: grad_w = delta.T @ input;  grad_b = column sums of delta;  or, where the step updates as it goes, each strip of them
-          is handed to the optimizer while it is in L1, and never stored
+gradient: grad_w = delta.T @ input;  grad_b = column sums of delta;  or, where the step updates as it goes, each strip of
+          them is handed to the optimizer while it is in L1, and never stored
+
+A first layer's weights lie as w.T, (n, m), in C order, so that it never transposes: forward reads them row by row, and no delta
+is propagated. Those of the others lie as w, (m, n).
 """
 
 from fastbp._code import code_per_dtype
@@ -16,6 +19,12 @@ from fastbp.kernels.passes import Backward, Forward, size_and_lanes
 from fastbp.kernels.updates import CONSTANTS_BYTES, Updated
 
 
+@inner
+def weight_strides(o, size):
+    """(bytes from the weights of one output to those of the next, the same for inputs)."""
+    return (size, size * o.outputs) if o.by_input != 0 else (size * o.inputs, size)
+
+
 @code_per_dtype
 def dense_forward(real):
     size = real.bitwidth // 8
@@ -25,7 +34,8 @@ def dense_forward(real):
         t, o = fetch(Network, c.network), fetch(Operation, c.operation)
         x, x_stride = (t.x, t.x_stride) if o.input == 0 else (o.input, o.input_stride)
         finish_args = on_stack(Forward(0, 0, o.bias, o.z, o.z_stride))
-        left, right, out = (x, x_stride, size), (o.weights, size, size * o.inputs), (o.output, o.output_stride)
+        to_output, from_input = weight_strides(o, size)
+        left, right, out = (x, x_stride, size), (o.weights, from_input, to_output), (o.output, o.output_stride)
         sizes, work = (t.rows, o.outputs, o.inputs), (t.work, t.work_pitch)
         p = on_stack(Product(*left, *right, *out, *sizes, 0, o.activation, finish_args, *work, 0))
         call(product(real), (p, part, parts))
@@ -43,7 +53,7 @@ def dense_backward(real):
         t, o = fetch(Network, c.network), fetch(Operation, c.operation)
         if o.input_delta != 0 and (o.input != 0 or t.wants_input_delta != 0):
             finish_args = on_stack(Backward(0, 0, o.below_stored, o.below_stored_stride))
-            left, right = (o.delta, o.delta_stride, size), (o.weights, size * o.inputs, size)
+            left, right = (o.delta, o.delta_stride, size), (o.weights, *weight_strides(o, size))
             out, sizes = (o.input_delta, o.input_delta_stride), (t.rows, o.inputs, o.outputs)
             finish = (o.adds_input_delta, o.below, finish_args)
             p = on_stack(Product(*left, *right, *out, *sizes, *finish, t.work, t.work_pitch, 0))
@@ -70,8 +80,12 @@ def dense_gradient(real):
         c = fetch(Call, args)
         t, o = fetch(Network, c.network), fetch(Operation, c.operation)
         x, x_stride = (t.x, t.x_stride) if o.input == 0 else (o.input, o.input_stride)
+        work, rows, columns = (t.work, t.work_pitch), o.outputs, o.inputs
         left, right = (o.delta, size, o.delta_stride), (x, x_stride, size)
-        sizes, work, row = (o.outputs, o.inputs, t.rows), (t.work, t.work_pitch), size * o.inputs
+        if o.by_input != 0:
+            left, right = (x, size, x_stride), (o.delta, o.delta_stride, size)
+            rows, columns = o.inputs, o.outputs
+        sizes, row = (rows, columns, t.rows), size * columns
         if t.updates != 0:
             weights = on_stack(updated(t, o, o.at, row, False))
             p = on_stack(Product(*left, *right, 0, 0, *sizes, 0, t.update_pass, weights, *work, t.strips))
@@ -83,7 +97,7 @@ def dense_gradient(real):
             call(column_sums(real), (on_stack(ColumnSums(o.delta, o.delta_stride, t.rows, o.outputs, sums, 0)), part, parts))
             if t.updates != 0:
                 start, columns = share(o.outputs, lanes, part, parts)
-                biases = on_stack(updated(t, o, o.at + row * o.outputs, 0, True))
+                biases = on_stack(updated(t, o, o.at + row * rows, 0, True))
                 call(t.update_pass, (biases, sums + size * start, 0, 0, start, 1, columns))
         return 0
 

@@ -26,6 +26,7 @@ class Layer(NamedTuple):
     outputs: int
     weights: slice | None = None  # places in the flat vectors
     bias: slice | None = None
+    by_input: bool = False  # the weights lie as (inputs, outputs)
     activation: int = 0  # address of the forward pass
     derivative: int = 0  # address of the backward pass; 0 for the identity
     from_output: bool = True
@@ -124,7 +125,7 @@ class Plan:
             return 0
         real = getattr(types, dtype.name)
         K, m, n = self.batch_size, layer.outputs, layer.inputs
-        return max(work_bound(real, *sizes) for sizes in ((K, m, n), (m, n, K), (K, n, m)))
+        return max(work_bound(real, *sizes) for sizes in ((K, m, n), (m, n, K), (n, m, K), (K, n, m)))
 
 
 def set_fields(record: np.ndarray, places: dict[str, int], **values: float) -> None:
@@ -178,6 +179,7 @@ def fill_operation(record: np.ndarray, i: int, plan: Plan, state: State, base: i
         set_fields(
             record, OPERATION, weights=state.parameters.ctypes.data + at, grad_w=state.gradients.ctypes.data + at,
             weight_count=layer.weights.stop - layer.weights.start, at=at, bias_sums=base + plan.bias_sums,
+            by_input=int(layer.by_input),
         )  # fmt: skip
     if layer.bias is not None:
         at = layer.bias.start * size

@@ -13,9 +13,9 @@ import numpy as np
 from fastbp._check import NOTHING, Array, kind_of_dtype
 from fastbp._code import code_per_dtype
 from fastbp._jit import inner
-from fastbp._llvm import call, fetch, on_stack, read, write
+from fastbp._llvm import call, fetch, on_stack, read, ticks, write
 from fastbp.engine.minibatch import INT64_KIND, gather_labels, row_gatherer
-from fastbp.engine.table import NETWORK, OPERATION_BYTES, Call, Network, Operation
+from fastbp.engine.table import BACKWARD, COST, FORWARD, GRADIENT, MINIBATCH, NETWORK, OPERATION_BYTES, UPDATE, Call, Network, Operation
 from fastbp.gemm.multiply import SERIAL_BELOW, most_parts, parts_for
 from fastbp.gemm.pack import copier
 from fastbp.gemm.region import run, threads_now
@@ -34,6 +34,20 @@ AT_X, AT_X_STRIDE, AT_ROWS, AT_TRAINS, AT_WANTS, AT_UPDATES = (
 
 
 @inner
+def now(t):
+    """Ticks, where somebody counts them."""
+    return ticks() if t.clock != 0 else 0
+
+
+@inner
+def count(t, operation, work, began):
+    """Add the time since `began` to that of an operation's work."""
+    if t.clock != 0:
+        place = t.clock + 8 * (3 * operation + work)
+        write(place, read(place, np.int64) + ticks() - began)
+
+
+@inner
 def last_operation(t):
     return fetch(Operation, t.operations + (t.length - 1) * OPERATION_BYTES)
 
@@ -49,8 +63,9 @@ def forward(real):
             write(t.counters + 8, read(t.counters + 8, np.int64) + 1)
         for i in range(t.length):
             operation = t.operations + i * OPERATION_BYTES
-            o = fetch(Operation, operation)
+            o, began = fetch(Operation, operation), now(t)
             run(region, o.forward, on_stack(Call(network, operation)), parts_for(o.flops * t.rows, region))
+            count(t, i, FORWARD, began)
         return 0
 
     return forward
@@ -73,14 +88,17 @@ def backward(real):
         write(network + AT_UPDATES, updates)
         for i in range(t.length - 1, -1, -1):
             operation = t.operations + i * OPERATION_BYTES
-            o = fetch(Operation, operation)
+            o, began = fetch(Operation, operation), now(t)
             if o.derivative != 0:
                 apply_derivative(t, o, region)
             parts = parts_for(o.flops * t.rows, region)
             if i > 0 or o.gradient == 0 or t.wants_input_delta != 0:
                 run(region, o.backward, on_stack(Call(network, operation)), parts)
+            count(t, i, BACKWARD, began)
             if o.gradient != 0:
+                began = now(t)
                 run(region, o.gradient, on_stack(Call(network, operation)), parts)
+                count(t, i, GRADIENT, began)
         return 0
 
     return backward
@@ -267,11 +285,15 @@ def train_rows(real):
         total, total_weight, step = 0.0, 0.0, 0
         write(args + AT_STOPPED, -1)
         for first in range(s.first, s.last, t.batch_size):
+            began = now(t)
             load_rows(s.network, x, s.order, s.order_stride, first, min(t.batch_size, s.last - first), False)
+            count(t, t.length, MINIBATCH, began)
             call(forward(real), (s.network, 1, region))
+            began = now(t)
             wrong, batch_cost, batch_weight = cost(
                 fetch(Network, s.network), y, weights, s.order, s.order_stride, first, True
             )
+            count(t, t.length, COST, began)
             if wrong != 0 or not np.isfinite(batch_cost):
                 write(args + AT_STOPPED, first)
                 break
@@ -281,7 +303,9 @@ def train_rows(real):
                 call(begin_update(real), (s.network,))
             call(backward(real), (s.network, t.fuses, region))
             if t.fuses == 0:
+                began = now(t)
                 call(update(real), (s.network, region))
+                count(t, t.length, UPDATE, began)
             total, total_weight, step = total + batch_cost, total_weight + batch_weight, step + 1
         write(args + AT_COST, total)
         write(args + AT_WEIGHT, total_weight)

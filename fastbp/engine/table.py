@@ -9,6 +9,10 @@ from typing import NamedTuple
 VERSION = 2  # of these layouts; part of the name of the numba type that users' functions are compiled for
 
 
+FORWARD, BACKWARD, GRADIENT = range(3)  # the work of an operation, as a clock counts it
+MINIBATCH, COST, UPDATE = range(3)  # and the rest of a step, after all operations
+
+
 class Network(NamedTuple):
     """The network as a whole, and the state of the step at hand."""
 
@@ -56,6 +60,7 @@ class Network(NamedTuple):
     rows: int
     trains: int  # 1 in a forward pass of training, 0 in inference
     wants_input_delta: int
+    clock: int  # 0, or the address of int64 ticks to add to: FORWARD, BACKWARD, GRADIENT of each operation, then the REST
     updates: int  # 1 in a backward pass that updates, 0 in one that stores gradients
 
 
@@ -85,6 +90,7 @@ class Operation(NamedTuple):
     adds_input_delta: int  # 1: the backward pass adds to it
     weights: int  # of an operation of the user's: all its parameters
     weight_count: int
+    by_input: int  # 1: they lie as (inputs, outputs), 0: as (outputs, inputs), in C order
     bias: int
     bias_count: int
     grad_w: int

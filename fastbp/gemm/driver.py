@@ -162,7 +162,9 @@ def product(real):
                     ahead_m = min(MR, rows - i - m)
                 a, ars, acs = (panel, size, size * MR) if p.ars == size else (panel, row_pitch, size)
             ahead = p.a + (row + i + MR) * p.ars + first * p.acs
-            c, crs = (p.c + (row + i) * p.crs + size * column, p.crs) if kept == 0 else (kept, size * NC)
+            c, crs = p.c + (row + i) * p.crs + size * column, p.crs
+            if kept != 0:  # whole rows of C lie side by side, as in the matrix that `finish` may update
+                c, crs = kept, size * (columns if columns == p.n else NC)
             strip(p, c, crs, m, column, columns, first, kc, a, ars, acs, b_panels, i == 0, ahead, ahead_m)
             if first + kc >= p.k and p.finish != 0:
                 call(p.finish, (p.finish_args, c, crs, row + i, column, m, columns))

@@ -216,6 +216,8 @@ def update_pass(real, rule):
     def update_pass(args, c, crs, row, column, rows, columns):
         u = fetch(Updated, args)
         constants, decay = fetch(Constants, u.constants), u.weight_decay if decays else 0.0
+        if crs == u.stride == size * columns:  # rows that lie side by side are one long row
+            rows, columns = 1, rows * columns
         for i in range(rows):
             update_row(u, constants, decay, c + i * crs, (row + i) * u.stride + size * column, columns)
         return 0
