@@ -10,6 +10,7 @@ import numpy as np
 
 from fastbp import data, losses, optimizers, saving
 from fastbp.engine import steps
+from fastbp.engine.snapshot import copy_if_finite
 from fastbp.engine.memory import State, Training, make_training
 from fastbp.gemm.multiply import TEAM_SERIAL_BELOW
 from fastbp.gemm.region import region
@@ -44,6 +45,7 @@ class Sequential:
         self._counters = np.zeros(2, np.int64)  # updates made, forward passes of training made
         self._moments = np.zeros((0, self.parameters.size), self.dtype)
         self._rule: str | None = None
+        self.kept = np.zeros(0, self.dtype)  # the last finite parameters of a fit
         self._workspaces: dict[tuple[str, int], Training] = {}
         self._rows = 0  # of the last forward pass by hand
         self._adopt()
@@ -127,10 +129,17 @@ class Sequential:
         found.resolve()
         return found.compiled.ctypes(*arguments)
 
+    def keep_if_finite(self) -> bool:
+        """Whether all parameters are finite; if so they are copied to `kept`."""
+        if self.kept.size != self.parameters.size:
+            self.kept = np.empty_like(self.parameters)
+        vectors = (self.parameters.ctypes.data, self.kept.ctypes.data, self.parameters.size)
+        return bool(self._run(copy_if_finite, *vectors, region.of().resolve() if self.parameters.size > 30000 else 0))
+
     def region_for(self, rows: int) -> int:
         """The address of the parallel region, or 0 where no product of so many rows would be shared."""
         largest = max(2.0 * layer.inputs * layer.outputs * rows for layer in self.layers)
-        return region.of().resolve() if 2.0 * largest >= TEAM_SERIAL_BELOW else 0
+        return region.of().resolve() if largest >= TEAM_SERIAL_BELOW else 0
 
     # --------------------------------------------------------------------------------------------------------- by hand
 

@@ -127,22 +127,26 @@ class RefusedData(ValueError):  # noqa: N818 (users see a ValueError)
 
 
 class Snapshot:
-    """A network's parameters and the state of its optimizer, to go back to."""
+    """The last finite parameters of a network, and the state of its optimizer before a fit, to go back to."""
 
-    def __init__(self, net: Sequential):
-        self.parameters, self.counters = net.parameters.copy(), net._counters.copy()
-        self.rule, self.epochs_shuffled, self.history = net._rule, net.epochs_shuffled, net.history
-        self.moments = net._moments.copy() if net._counters[0] else None  # before the first update they are zeros
+    def __init__(self, net: Sequential, optimizer: optimizers.Optimizer):
+        if not net.keep_if_finite():
+            raise ValueError("parameters: got NaN or infinity before the first step, expected finite numbers")
+        self.counters, self.rule, self.moments = net._counters.copy(), net._rule, net._moments
+        self.epochs_shuffled, self.history = net.epochs_shuffled, net.history
+        # the moments are not copied: those of another rule are left alone, and those of a first fit were zeros
+        self.goes_on = bool(self.counters[0]) and self.rule == optimizer.rule
 
     def restore(self, net: Sequential) -> None:
-        net.parameters[:], net._counters[:] = self.parameters, self.counters
+        """As it was before a fit that does not go on from an earlier one."""
+        net.parameters[:], net._counters[:] = net.kept, self.counters
         net._rule, net.epochs_shuffled, net.history = self.rule, self.epochs_shuffled, self.history
-        net._moments = self.moments if self.moments is not None else np.zeros_like(net._moments)
+        net._moments = self.moments if self.moments is not net._moments else np.zeros_like(net._moments)
         net._workspaces.clear()  # they hold the addresses of other moments
 
     def begin_anew(self, net: Sequential) -> None:
-        """Back to the parameters, with the optimizer's state as if no step had been made."""
-        net.parameters[:] = self.parameters
+        """Back to the last finite parameters, with the optimizer's state as if no step had been made."""
+        net.parameters[:] = net.kept
         net._moments[:], net._counters[0] = 0, 0
 
 
@@ -186,7 +190,7 @@ class Fit:
                 self.stop(epoch, int(self.block.fields[steps.SLICE["stopped"] // 8]) // self.batch_size)
             total, weight, step = total + self.block.number("cost"), weight + self.block.number("weight"), step + count
             self.history.steps += count
-        if not np.isfinite(self.net.parameters).all():  # the last update's doing: no cost has shown it yet
+        if not self.net.keep_if_finite():  # the last update's doing: no cost has shown it yet
             self.stop(epoch, self.steps_per_epoch - 1)
         self.history.seconds.append(time.perf_counter() - began)
         self.history.cost.append(total / weight)
@@ -253,9 +257,9 @@ def fit(
     watchers = callbacks_module.as_callbacks(callbacks)
     if progress:
         watchers = (*watchers, callbacks_module.Progress(epochs))
-    if not np.isfinite(net.parameters).all():
-        raise ValueError("parameters: got NaN or infinity before the first step, expected finite numbers")
-    before = Snapshot(net)
+    before = Snapshot(net, optimizer)
+    if before.goes_on and (found := samples.non_finite()):  # later it would have changed the moments
+        raise ValueError(found)
     run = Fit(net, samples, loss, optimizer, batch_size, epochs)
     net.history = run.history
     train(run, before, shuffle, validation, measured, watchers)
@@ -271,20 +275,19 @@ def validation_pair(validation_data: Any) -> tuple[Any, Any]:
 def train(
     run: Fit, last: Snapshot, shuffle: bool, validation: Evaluation | None, measured: dict, watchers: tuple
 ) -> None:
-    """The epochs; `last` is the network before the first one, and becomes that after the last finite one."""
+    """The epochs; `last` is the network before the first one."""
     net, history = run.net, run.history
     try:
         for watcher in watchers:
             watcher.on_fit_begin(net, history)
         for epoch in range(run.epochs):
             run.run_epoch(epoch, shuffle)
-            last.parameters[:] = net.parameters
             measure(run, validation, measured)
             stops = [watcher.on_epoch_end(net, history) is True for watcher in watchers]
             if any(stops):
                 break
     except (RefusedData, FloatingPointError):
-        if history.cost:
+        if history.cost or last.goes_on:
             last.begin_anew(net)
         else:
             last.restore(net)

@@ -60,7 +60,8 @@ RULES = {"SGD": sgd, "Adam": adam, "AdamW": adamw, "RMSprop": rmsprop, "Adagrad"
 
 
 class Reference:
-    """Dense layers with given activations; `parameters` and `gradients`: layer by layer m n weights, m biases."""
+    """Dense layers with given activations; `parameters` and `gradients`: layer by layer m n weights (of the first
+    layer its transpose), m biases."""
 
     def __init__(self, sizes, activations, parameters):
         self.sizes, self.activations, self.parameters = sizes, activations, parameters.copy()
@@ -71,8 +72,8 @@ class Reference:
         start = 0
         for n, m, activation in zip(self.sizes[:-1], self.sizes[1:], self.activations, strict=True):
             w, b = np.split(self.parameters[start : start + m * n + m], [m * n])
+            yield activation, w.reshape(m, n) if start else w.reshape(n, m).T, b
             start += m * n + m
-            yield activation, w.reshape(m, n), b
 
     def forward(self, x):
         self.inputs, self.stored, a = [], [], x
@@ -86,9 +87,11 @@ class Reference:
     def backward(self, delta):
         """The gradients, flat, and dC/dx."""
         gradients = []
+        first = self.inputs[0]
         for (activation, w, _), a, stored in reversed(list(zip(self.layers(), self.inputs, self.stored, strict=True))):
             delta = delta * DERIVATIVES[activation](stored)
-            gradients = [(delta.T @ a).ravel(), delta.sum(axis=0), *gradients]
+            grad_w = a.T @ delta if a is first else delta.T @ a
+            gradients = [grad_w.ravel(), delta.sum(axis=0), *gradients]
             delta = delta @ w
         return np.concatenate(gradients), delta
 

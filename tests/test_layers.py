@@ -169,17 +169,17 @@ def test_a_refused_network_leaves_its_layers_free():
 def test_weights_and_gradients_are_views_of_the_flat_vectors():
     net = fb.Sequential(fb.Dense(4, 3), fb.Dense(3, 2, bias=False), dtype="float64")
     first, second = net.layers
-    parts = [first.weight, first.bias, second.weight]
+    parts = [first.weight.T, first.bias, second.weight]
     for part in parts:
         assert np.shares_memory(part, net.parameters)
     np.testing.assert_array_equal(np.concatenate([part.ravel() for part in parts]), net.parameters)
-    gradients = [first.weight_gradient, first.bias_gradient, second.weight_gradient]
+    gradients = [first.weight_gradient.T, first.bias_gradient, second.weight_gradient]
     net.gradients[:] = np.arange(net.gradients.size)
     np.testing.assert_array_equal(np.concatenate([g.ravel() for g in gradients]), net.gradients)
     assert second.bias is None
     assert second.bias_gradient is None
     first.weight[1, 2] = 7
-    assert net.parameters[6] == 7
+    assert net.parameters[7] == 7
 
 
 def test_assigning_copies_in():

@@ -71,11 +71,11 @@ def test_large_seeds_work(seed):
 # ------------------------------------------------------------------------------------------------- parameters, its form
 
 
-def test_the_flat_vector_holds_weights_in_c_order_then_biases_layer_by_layer():
+def test_the_flat_vector_holds_weights_then_biases_layer_by_layer_the_first_transposed():
     w, b = numbers((7, 5), np.dtype(np.float32)), numbers((7,), np.dtype(np.float32), seed=2)
     v = numbers((3, 7), np.dtype(np.float32), seed=3)
     net = fb.Sequential(fb.Dense(5, 7, weight_init=w, bias_init=b), fb.Dense(7, 3, bias=False, weight_init=v))
-    np.testing.assert_array_equal(net.parameters, np.concatenate([w.ravel(), b, v.ravel()]))
+    np.testing.assert_array_equal(net.parameters, np.concatenate([w.T.ravel(), b, v.ravel()]))
     assert net.parameters.size == net.gradients.size == 5 * 7 + 7 + 7 * 3
     assert (net.inputs, net.outputs) == (5, 3)
 

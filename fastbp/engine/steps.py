@@ -208,7 +208,7 @@ def team_size(t, rows, flops, region):
     """How many threads are of use to minibatches of so many rows, in so many floating-point operations altogether."""
     if region == 0 or flops < SERIAL_BELOW:
         return 1
-    return min(threads_now(region), most_parts(2.0 * t.largest_flops * rows))
+    return min(threads_now(region), most_parts(t.largest_flops * rows))
 
 
 @functools.cache  # compiled once for all that use it

@@ -1,0 +1,78 @@
+"""The last finite parameters: whether a flat vector is finite, and a copy of it if so, at the speed of memory."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastbp._code import code_per_dtype
+from fastbp._llvm import fetch, on_stack, read, write
+from fastbp._vector import fma, load, reduce_add, splat, store
+from fastbp.gemm.driver import share
+from fastbp.gemm.multiply import parts_for
+from fastbp.gemm.region import run
+from fastbp.kernels.passes import size_and_lanes
+
+FLOPS_PER_ELEMENT = 8.0  # what an element costs, for the choice of threads
+
+
+class Vectors(NamedTuple):
+    source: int
+    target: int
+    size: int
+    finite: int  # comes back: the address of an int64, set to 0 by whoever finds a number that is not finite
+
+
+@code_per_dtype
+def is_finite(real):
+    """is_finite(args, part, parts): look at a part of the Vectors at `args`."""
+    size, lanes = size_and_lanes(real)
+
+    def is_finite(args, part, parts):
+        p = fetch(Vectors, args)
+        start, length = share(p.size, 4 * lanes, part, parts)
+        zero = splat(real, 0.0)
+        first, second = zero, zero
+        for i in range(start, start + length, 2 * lanes):  # 0 x is 0, or NaN where x is not finite
+            n = start + length - i
+            first = fma(load(p.source + size * i, n, real), zero, first)
+            second = fma(load(p.source + size * (i + lanes), max(n - lanes, 0), real), zero, second)
+        if not reduce_add(first + second) == 0:
+            write(p.finite, 0)
+        return 0
+
+    return is_finite
+
+
+@code_per_dtype
+def copied(real):
+    """copied(args, part, parts): copy a part of the Vectors at `args`."""
+    size, lanes = size_and_lanes(real)
+
+    def copied(args, part, parts):
+        p = fetch(Vectors, args)
+        start, length = share(p.size, 4 * lanes, part, parts)
+        for i in range(start, start + length, lanes):
+            n = start + length - i
+            store(p.target + size * i, load(p.source + size * i, n, real), n)
+        return 0
+
+    return copied
+
+
+@code_per_dtype
+def copy_if_finite(real):
+    """copy_if_finite(source, target, size, region): 1, and a copy at target, if all numbers at source are finite; else 0."""
+
+    def copy_if_finite(source, target, size, region):
+        finite = on_stack(Finite(1))
+        args, parts = on_stack(Vectors(source, target, size, finite)), parts_for(FLOPS_PER_ELEMENT * size, region)
+        run(region, is_finite(real), args, parts)
+        if read(finite, np.int64) != 0:
+            run(region, copied(real), args, parts)
+        return read(finite, np.int64)
+
+    return copy_if_finite
+
+
+class Finite(NamedTuple):
+    value: int
