@@ -127,21 +127,29 @@ class RefusedData(ValueError):  # noqa: N818 (users see a ValueError)
 
 
 class Snapshot:
-    """The last finite parameters of a network, and the state of its optimizer before a fit, to go back to."""
+    """A network before a fit, to go back to; the last finite parameters themselves are the network's `kept`."""
 
-    def __init__(self, net: Sequential, optimizer: optimizers.Optimizer):
+    def __init__(self, net: Sequential, samples: Samples, optimizer: optimizers.Optimizer):
         if not net.keep_if_finite():
             raise ValueError("parameters: got NaN or infinity before the first step, expected finite numbers")
         self.counters, self.rule, self.moments = net._counters.copy(), net._rule, net._moments
         self.epochs_shuffled, self.history = net.epochs_shuffled, net.history
-        # the moments are not copied: those of another rule are left alone, and those of a first fit were zeros
-        self.goes_on = bool(self.counters[0]) and self.rule == optimizer.rule
+        if not self.counters[0]:
+            self.moments = np.zeros_like(self.moments[:, :0])  # they were zeros
+        elif self.rule == optimizer.rule:  # they are about to change; those of another rule are left alone
+            self.keep_moments(samples)
+
+    def keep_moments(self, samples: Samples) -> None:
+        """A copy of them, or the certainty that no number in the data will spoil them, whichever is cheaper."""
+        if self.moments.nbytes <= samples.x.nbytes:
+            self.moments = self.moments.copy()
+        elif found := samples.non_finite():
+            raise ValueError(found)
 
     def restore(self, net: Sequential) -> None:
-        """As it was before a fit that does not go on from an earlier one."""
         net.parameters[:], net._counters[:] = net.kept, self.counters
         net._rule, net.epochs_shuffled, net.history = self.rule, self.epochs_shuffled, self.history
-        net._moments = self.moments if self.moments is not net._moments else np.zeros_like(net._moments)
+        net._moments = self.moments if self.moments.size else np.zeros_like(net._moments)
         net._workspaces.clear()  # they hold the addresses of other moments
 
     def begin_anew(self, net: Sequential) -> None:
@@ -257,9 +265,7 @@ def fit(
     watchers = callbacks_module.as_callbacks(callbacks)
     if progress:
         watchers = (*watchers, callbacks_module.Progress(epochs))
-    before = Snapshot(net, optimizer)
-    if before.goes_on and (found := samples.non_finite()):  # later it would have changed the moments
-        raise ValueError(found)
+    before = Snapshot(net, samples, optimizer)
     run = Fit(net, samples, loss, optimizer, batch_size, epochs)
     net.history = run.history
     train(run, before, shuffle, validation, measured, watchers)
@@ -287,7 +293,7 @@ def train(
             if any(stops):
                 break
     except (RefusedData, FloatingPointError):
-        if history.cost or last.goes_on:
+        if history.cost or last.moments is net._moments:
             last.begin_anew(net)
         else:
             last.restore(net)

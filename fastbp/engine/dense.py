@@ -7,6 +7,9 @@ gradient: grad_w = delta.T @ input;  grad_b = column sums of delta;  or, where t
 
 A first layer's weights lie as w.T, (n, m), in C order, so that it never transposes: forward reads them row by row, and no delta
 is propagated. Those of the others lie as w, (m, n).
+
+Threads share the neurons wherever that costs little more than another share: what a neuron has, its weights, outputs and delta,
+then stays in the cache of one core from forward over backward to the next step's forward.
 """
 
 from fastbp._code import code_per_dtype
@@ -37,7 +40,7 @@ def dense_forward(real):
         to_output, from_input = weight_strides(o, size)
         left, right, out = (x, x_stride, size), (o.weights, from_input, to_output), (o.output, o.output_stride)
         sizes, work = (t.rows, o.outputs, o.inputs), (t.work, t.work_pitch)
-        p = on_stack(Product(*left, *right, *out, *sizes, 0, o.activation, finish_args, *work, 0))
+        p = on_stack(Product(*left, *right, *out, *sizes, 0, o.activation, finish_args, *work, 1, 0))
         call(product(real), (p, part, parts))
         return 0
 
@@ -56,7 +59,7 @@ def dense_backward(real):
             left, right = (o.delta, o.delta_stride, size), (o.weights, *weight_strides(o, size))
             out, sizes = (o.input_delta, o.input_delta_stride), (t.rows, o.inputs, o.outputs)
             finish = (o.adds_input_delta, o.below, finish_args)
-            p = on_stack(Product(*left, *right, *out, *sizes, *finish, t.work, t.work_pitch, 0))
+            p = on_stack(Product(*left, *right, *out, *sizes, *finish, t.work, t.work_pitch, 1, 0))
             call(product(real), (p, part, parts))
         return 0
 
@@ -80,17 +83,17 @@ def dense_gradient(real):
         c = fetch(Call, args)
         t, o = fetch(Network, c.network), fetch(Operation, c.operation)
         x, x_stride = (t.x, t.x_stride) if o.input == 0 else (o.input, o.input_stride)
-        work, rows, columns = (t.work, t.work_pitch), o.outputs, o.inputs
+        work, rows, columns, across = (t.work, t.work_pitch), o.outputs, o.inputs, parts
         left, right = (o.delta, size, o.delta_stride), (x, x_stride, size)
         if o.by_input != 0:
             left, right = (x, size, x_stride), (o.delta, o.delta_stride, size)
-            rows, columns = o.inputs, o.outputs
+            rows, columns, across = o.inputs, o.outputs, 1
         sizes, row = (rows, columns, t.rows), size * columns
         if t.updates != 0:
             weights = on_stack(updated(t, o, o.at, row, False))
-            p = on_stack(Product(*left, *right, 0, 0, *sizes, 0, t.update_pass, weights, *work, t.strips))
+            p = on_stack(Product(*left, *right, 0, 0, *sizes, 0, t.update_pass, weights, *work, across, t.strips))
         else:
-            p = on_stack(Product(*left, *right, o.grad_w, row, *sizes, 0, 0, 0, *work, 0))
+            p = on_stack(Product(*left, *right, o.grad_w, row, *sizes, 0, 0, 0, *work, across, 0))
         call(product(real), (p, part, parts))
         if o.bias != 0:
             sums = o.bias_sums if t.updates != 0 else o.grad_b

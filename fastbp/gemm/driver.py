@@ -37,6 +37,7 @@ class Product(NamedTuple):
     finish_args: int
     work: int  # where to pack: `parts` times `work_pitch` bytes of memory
     work_pitch: int  # from one part's memory to the next one's: at least work_bytes(args, parts)
+    across: int  # in how many ways to share the rows if that costs little: a share that stays with a thread; 0: no matter
     strips: int  # 0, or `parts` times strip_bytes: C is not stored, each strip lies there for `finish` alone; k <= KC
 
 
@@ -72,17 +73,22 @@ def planner(real):
         return p.bcs != size or m > 8 * MR or (m > MR and p.k > KC) or (not masked_loads and p.n % lanes != 0)
 
     @inner
+    def cost_of(p, parts, across):
+        """Of the largest part when the rows are shared in so many ways, in FMAs a step of k."""
+        rows = share(p.m, MR, 0, across)[1]
+        columns = rounded_up(share(p.n, 64 // size, 0, parts // across)[1], lanes)
+        return rows * columns + 12.0 * rows + (12.0 if p.bcs == size else 24.0) * columns
+
+    @inner
     def rows_shared(p, parts):
-        """How many ways to share the rows (the columns: parts // that): the cheapest grid, in FMAs a step of k."""
+        """How many ways to share the rows (the columns: parts // that): the cheapest grid, or nearly so as the caller asks."""
         best, best_cost = 1, np.inf
-        packing_b = 12.0 if p.bcs == size else 24.0
         for across in range(1, parts + 1):
-            if parts % across == 0:
-                rows = share(p.m, MR, 0, across)[1]
-                columns = rounded_up(share(p.n, 64 // size, 0, parts // across)[1], lanes)
-                cost = rows * columns + 12.0 * rows + packing_b * columns
-                if cost < best_cost:
-                    best, best_cost = across, cost
+            cost = cost_of(p, parts, across) if parts % across == 0 else np.inf
+            if cost < best_cost:
+                best, best_cost = across, cost
+        if p.across > 0 and parts % p.across == 0 and cost_of(p, parts, p.across) < 1.1 * best_cost:
+            return p.across
         return best
 
     @inner

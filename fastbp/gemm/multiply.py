@@ -82,7 +82,7 @@ def multiply(real):
         p = fetch(Product, args)
         if p.ars == size:
             b, c = (p.a, p.acs, p.ars), (p.c, size * p.m)
-            row = on_stack(Product(p.b, size, p.brs, *b, *c, 1, p.m, p.k, p.accumulate, 0, 0, 0, 0, 0))
+            row = on_stack(Product(p.b, size, p.brs, *b, *c, 1, p.m, p.k, p.accumulate, 0, 0, 0, 0, 0, 0))
             run_product(row, region)
         else:
             run(region, column_product(real), args, parts_for(8.0 * p.m * p.k, region))

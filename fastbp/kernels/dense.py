@@ -73,7 +73,7 @@ def weight_gradient_code(real):
         ):
             left, right = (d.address, d.column_stride, d.row_stride), (x.address, x.row_stride, x.column_stride)
             sizes = (d.columns, x.columns, d.rows)
-            args = on_stack(Product(*left, *right, g.address, g.row_stride, *sizes, accumulate, 0, 0, 0, 0, 0))
+            args = on_stack(Product(*left, *right, g.address, g.row_stride, *sizes, accumulate, 0, 0, 0, 0, 0, 0))
             call(multiply(real), (args, g.column_stride, region))
         return 0
 
@@ -134,7 +134,7 @@ def dense_forward_code(real):
         left = (x.address, x.row_stride, x.column_stride)
         right = (weights.address, weights.column_stride, weights.row_stride)
         sizes = (x.rows, weights.rows, x.columns)
-        args = on_stack(Product(*left, *right, c.address, c.row_stride, *sizes, 0, finish, finish_args, 0, 0, 0))
+        args = on_stack(Product(*left, *right, c.address, c.row_stride, *sizes, 0, finish, finish_args, 0, 0, 0, 0))
         call(multiply(real), (args, c.column_stride, region))
 
     @inner
@@ -219,7 +219,7 @@ def propagate_delta_code(real):
         left = (d.address, d.row_stride, d.column_stride)
         right = (weights.address, weights.row_stride, weights.column_stride)
         sizes = (d.rows, weights.columns, d.columns)
-        args = on_stack(Product(*left, *right, c.address, c.row_stride, *sizes, 0, finish, finish_args, 0, 0, 0))
+        args = on_stack(Product(*left, *right, c.address, c.row_stride, *sizes, 0, finish, finish_args, 0, 0, 0, 0))
         call(multiply(real), (args, c.column_stride, region))
 
     @inner
