@@ -4,6 +4,7 @@ A public kernel describes its arguments (`describe`), calls code that checks the
 raises what that code reports in a Fault: the checks are compiled once, not into every caller.
 """
 
+import functools
 import struct
 from typing import Any, NamedTuple
 
@@ -79,12 +80,18 @@ def describe(typingctx, x):
     return types.int64(x), codegen
 
 
+@functools.cache
+def kind_in_python(dtype: np.dtype) -> int:
+    """The kind of a NumPy array of that dtype."""
+    return kind_of(types.Array(from_dtype(dtype), 1, "A"))
+
+
 def describe_in_python(x: np.ndarray | None) -> Array:
     """The Array of a NumPy array of one or two dimensions, or of None."""
     if x is None:
         return Array(0, NOTHING, 0, 0, 0, 0, 0, 0)
     shape, strides = (*x.shape, 1), (*x.strides, 0)
-    kind = kind_of(types.Array(from_dtype(x.dtype), x.ndim, "A"))
+    kind = kind_in_python(x.dtype)
     return Array(x.ctypes.data, kind, x.ndim, shape[0], shape[1], strides[0], strides[1], int(x.flags.writeable))
 
 

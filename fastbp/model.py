@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastbp import data, losses, optimizers, saving
 from fastbp.engine import steps
-from fastbp.engine.snapshot import copy_if_finite
+from fastbp.engine.few import few_predictor
 from fastbp.engine.memory import State, Training, make_training
+from fastbp.engine.snapshot import copy_if_finite
 from fastbp.gemm.multiply import TEAM_SERIAL_BELOW
 from fastbp.gemm.region import region
 from fastbp.layers import Custom, Dense, Dropout, Layer, initial
@@ -20,6 +21,14 @@ from fastbp.schedules import whole_number
 
 DTYPES = ("float32", "float64")
 PREDICT_ROWS = 256  # rows of a minibatch in predict
+
+
+class Few(NamedTuple):
+    """How `predict` computes a few rows of one dtype."""
+
+    predict: Callable[[int, np.ndarray], np.ndarray | None]
+    network: int  # an address in `training`, which must live as long
+    training: Training
 
 
 class Sequential:
@@ -47,6 +56,7 @@ class Sequential:
         self._rule: str | None = None
         self.kept = np.zeros(0, self.dtype)  # the last finite parameters of a fit
         self._workspaces: dict[tuple[str, int], Training] = {}
+        self._few: dict[np.dtype, Few] = {}  # by the dtype of x
         self._rows = 0  # of the last forward pass by hand
         self._adopt()
 
@@ -107,7 +117,16 @@ class Sequential:
             self._rule = optimizer.rule
             self._moments = np.zeros((optimizer.moments, self.parameters.size), self.dtype)
             self._counters[0] = 0
-            self._workspaces.clear()
+            self._forget_workspaces()
+
+    def _forget_workspaces(self) -> None:
+        """They hold addresses of moments: whoever gives the network others calls this."""
+        self._workspaces.clear()
+        self._few.clear()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: all but workspaces, whose addresses are those of this network."""
+        return {**self.__dict__, "_workspaces": {}, "_few": {}, "_active": None, "_rows": 0}
 
     def training(self, loss: Any, optimizer: Any, batch_size: int = 32) -> Training:
         """What `fastbp.engine` takes, from Python and from `@njit`: a NamedTuple of arrays that share memory with the network.
@@ -205,7 +224,20 @@ class Sequential:
         )  # fmt: skip
 
     def predict(self, x: Any) -> np.ndarray:
-        """The network's output (rows, outputs) for x (rows, inputs), of any real dtype."""
+        """The network's output (rows, outputs) for x (rows, inputs), of any real dtype.
+
+        A few rows of float32 or float64 cost little more than their arithmetic, from the second call on.
+        """
+        few = self._few.get(x.dtype) if type(x) is np.ndarray and x.ndim == 2 else None
+        if few is not None:
+            predict, network, _training = few
+            out = predict(network, x)
+            if out is not None:
+                return out
+        return self._predict(x)
+
+    def _predict(self, x: Any) -> np.ndarray:
+        """`predict` for whatever x."""
         x = in_compiled_form(data.as_matrix("x", x, self.inputs))
         training = self._workspace("inference", min(len(x), PREDICT_ROWS))
         out = np.empty((len(x), self.outputs), self.dtype)
@@ -213,7 +245,15 @@ class Sequential:
         for first, last in self._slices(len(x), PREDICT_ROWS):
             args = slice_block(training, x=x, out=out, first=first, last=last)
             self._run(steps.predict_slice, args.address, workers)
+        if x.dtype.name in DTYPES and x.dtype not in self._few and len(x) <= PREDICT_ROWS and workers == 0:
+            self._few[x.dtype] = self._make_few(x.dtype)
         return out
+
+    def _make_few(self, x_dtype: np.dtype) -> Few:
+        """For as many rows as one thread works on in any case, PREDICT_ROWS at most."""
+        rows = max(rows for rows in range(1, PREDICT_ROWS + 1) if self.region_for(rows) == 0)
+        training = self._make_training(rows)
+        return Few(few_predictor(self.dtype.name, x_dtype.name), training.network.ctypes.data, training)
 
     def evaluate(self, x: Any, y: Any, loss: Any = "softmax_cross_entropy", sample_weight: Any = None) -> float:
         """The cost over x and y: sum(w_k c_k) / sum(w_k), without dropout."""

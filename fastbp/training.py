@@ -150,7 +150,7 @@ class Snapshot:
         net.parameters[:], net._counters[:] = net.kept, self.counters
         net._rule, net.epochs_shuffled, net.history = self.rule, self.epochs_shuffled, self.history
         net._moments = self.moments if self.moments.size else np.zeros_like(net._moments)
-        net._workspaces.clear()  # they hold the addresses of other moments
+        net._forget_workspaces()
 
     def begin_anew(self, net: Sequential) -> None:
         """Back to the last finite parameters, with the optimizer's state as if no step had been made."""

@@ -39,6 +39,8 @@ def compile_operations(dtype: str) -> None:
     net.fit(x, y, optimizer=Adam(), epochs=1, validation_data=(x, y), metrics=("accuracy",))
     net.backward(net.forward(x))
     net.step(Adam())
+    for x_dtype in ("float32", "float64"):
+        net.predict(x.astype(x_dtype))
 
 
 def compile_kernels(dtype: str) -> None:
