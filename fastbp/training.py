@@ -11,8 +11,9 @@ import numpy as np
 
 from fastbp import callbacks as callbacks_module
 from fastbp import data, losses, optimizers
+from fastbp._code import call_code
 from fastbp.engine import steps
-from fastbp.layers import random_bits
+from fastbp.engine.order import SHUFFLE_STREAM, shuffle
 from fastbp.lowering import configure, configure_loss, in_compiled_form, slice_block
 from fastbp.model import PREDICT_ROWS, Sequential, check_last_activation
 from fastbp.schedules import whole_number
@@ -20,7 +21,6 @@ from fastbp.schedules import whole_number
 __all__ = ["History", "fit"]
 
 SLICE_SECONDS = 0.05  # what one compiled call aims at: it lasts less than 0.1 s, and costs some 10 us by itself
-SHUFFLE_STREAM = 1 << 32  # apart from the streams of the layers' initial parameters
 
 
 @dataclass
@@ -106,11 +106,11 @@ class Evaluation:
         training = net._workspace("inference", min(len(samples), PREDICT_ROWS))
         configure_loss(training, self.loss, net.dtype.name)
         block = slice_block(training, x=samples.x, y=samples.y, weights=samples.weights)
-        total, weight, workers = 0.0, 0.0, net.region_for(min(len(samples), PREDICT_ROWS))
+        workers = net.region_for(min(len(samples), PREDICT_ROWS))
         for first, last in net._slices(len(samples), PREDICT_ROWS):
             block.set(first=first, last=last)
             net._run(steps.evaluate_slice, block.address, workers)
-            total, weight = total + block.number("cost"), weight + block.number("weight")
+        total, weight = block.number("cost"), block.number("weight")
         if not np.isfinite(total) and (found := samples.non_finite()):
             raise ValueError(found)
         return total / weight
@@ -119,7 +119,9 @@ class Evaluation:
 def epoch_order(net: Sequential, rows: int) -> np.ndarray:
     """The row numbers of the next epoch, shuffled; depends on the network's seed and how often it was shuffled alone."""
     net.epochs_shuffled += 1
-    return np.argsort(random_bits(net.seed, SHUFFLE_STREAM + net.epochs_shuffled, rows), kind="stable")
+    order = np.empty(rows, np.int64)
+    call_code(shuffle.of().resolve(), net.seed, SHUFFLE_STREAM + net.epochs_shuffled, rows, order.ctypes.data)
+    return order
 
 
 class RefusedData(ValueError):  # noqa: N818 (users see a ValueError)
@@ -173,10 +175,11 @@ class Fit:
         """One epoch, in slices; the cost that is not finite, or a wrong label, raises."""
         rows, began = len(self.samples), time.perf_counter()
         order = epoch_order(self.net, rows) if shuffle else None
-        total, weight, step = 0.0, 0.0, 0
+        self.block.set(cost=0.0, weight=0.0)
+        step = 0
         while step < self.steps_per_epoch:
             count = min(self.steps_at_once, self.steps_per_epoch - step)
-            rates = self.rates(epoch, step, count)
+            rates = self.rates(epoch * self.steps_per_epoch + step, count)
             self.block.set(
                 first=step * self.batch_size, last=min((step + count) * self.batch_size, rows),
                 order=0 if order is None else order.ctypes.data, order_stride=8, rates=rates.ctypes.data,
@@ -184,17 +187,18 @@ class Fit:
             self.run_slice(count)
             if self.block.fields[steps.SLICE["stopped"] // 8] >= 0:
                 self.stop(epoch, int(self.block.fields[steps.SLICE["stopped"] // 8]) // self.batch_size)
-            total, weight, step = total + self.block.number("cost"), weight + self.block.number("weight"), step + count
+            step += count
             self.history.steps += count
         if not np.isfinite(self.net.parameters).all():  # the last update's doing: no cost has shown it yet
             self.stop(epoch, self.steps_per_epoch - 1)
         self.history.seconds.append(time.perf_counter() - began)
-        self.history.cost.append(total / weight)
+        self.history.cost.append(self.block.number("cost") / self.block.number("weight"))
         self.history.learning_rate.append(float(self.training.learning_rate[0]))
 
-    def rates(self, epoch: int, step: int, count: int) -> np.ndarray:
-        """The learning rate of each of the next `count` steps."""
-        epochs = epoch + np.arange(step, step + count) / self.steps_per_epoch
+    def rates(self, step: int, count: int) -> np.ndarray:
+        """The learning rate of each of `count` steps from that one, counted from the start of the fit."""
+        epoch, step_of_epoch = np.divmod(np.arange(step, step + count), self.steps_per_epoch)
+        epochs = epoch + step_of_epoch / self.steps_per_epoch
         return np.ascontiguousarray(self.optimizer.schedule(epochs), np.float64)
 
     def run_slice(self, count: int) -> None:
