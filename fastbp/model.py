@@ -207,9 +207,10 @@ class Sequential:
 
     def evaluate(self, x: Any, y: Any, loss: Any = "softmax_cross_entropy", sample_weight: Any = None) -> float:
         """The cost over x and y: sum(w_k c_k) / sum(w_k), without dropout."""
-        from fastbp.training import Evaluation
+        from fastbp.training import Evaluation, Samples
 
-        return Evaluation(self, losses.as_loss(loss), x, y, sample_weight).cost()
+        loss = losses.as_loss(loss)
+        return Evaluation(self, loss, Samples(self, loss, x, y, sample_weight)).cost()
 
     def _slices(self, rows: int, batch_size: int) -> Iterable[tuple[int, int]]:
         """Ranges of whole minibatches, each some hundredths of a second of work."""

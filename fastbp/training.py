@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -13,13 +14,15 @@ from fastbp import callbacks as callbacks_module
 from fastbp import data, losses, optimizers
 from fastbp._code import call_code
 from fastbp.engine import steps
+from fastbp.engine.memory import Training
 from fastbp.engine.order import SHUFFLE_STREAM, shuffle
-from fastbp.lowering import configure, configure_loss, in_compiled_form, slice_block
+from fastbp.lowering import SliceBlock, configure, configure_loss, in_compiled_form, slice_block
 from fastbp.model import PREDICT_ROWS, Sequential, check_last_activation
 from fastbp.schedules import whole_number
 
 __all__ = ["History", "fit"]
 
+GUESSED_SECONDS = 0.01  # what the first compiled call aims at
 SLICE_SECONDS = 0.05  # what one compiled call aims at: it lasts less than 0.1 s, and costs some 10 us by itself
 
 
@@ -76,7 +79,9 @@ def as_metrics(metrics: Any) -> dict[str, Callable[[np.ndarray, np.ndarray], flo
 
 
 class Samples:
-    """x, y and sample weights, checked, in the form that compiled code reads."""
+    """x, y and sample weights, checked, in the form that compiled code reads; all rows, or those that `only` names."""
+
+    rows: np.ndarray | None = None
 
     def __init__(self, net: Sequential, loss: losses.Loss, x: Any, y: Any, weights: Any = None, names: str = "x y"):
         self.x_name, self.y_name = names.split()
@@ -87,7 +92,25 @@ class Samples:
         self.weights = None if weights is None else data.as_weights("sample_weight", weights, len(self.x))
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.x if self.rows is None else self.rows)
+
+    def only(self, rows: np.ndarray | None) -> Samples:
+        """The same samples, of which those rows count, int64 numbers, in that order; None: all."""
+        some = copy.copy(self)
+        some.rows = rows
+        return some
+
+    def masked(self, used: np.ndarray) -> Samples:
+        """The same samples, with zeros in the rows that are not used."""
+        some = copy.copy(self)
+        some.x, some.y = (np.where(used.reshape(-1, *[1] * (a.ndim - 1)), a, 0) for a in (self.x, self.y))
+        return some
+
+    def block(self, training: Training) -> SliceBlock:
+        """A Slice of these samples for `training`."""
+        block = slice_block(training, x=self.x, y=self.y, weights=self.weights)
+        block.set(order=0 if self.rows is None else self.rows.ctypes.data, order_stride=8)
+        return block
 
     def non_finite(self) -> str | None:
         """The sentence that names the first NaN or infinity, if there is one."""
@@ -97,23 +120,25 @@ class Samples:
 class Evaluation:
     """The cost of a network over samples."""
 
-    def __init__(self, net: Sequential, loss: losses.Loss, x: Any, y: Any, weights: Any = None, names: str = "x y"):
+    def __init__(self, net: Sequential, loss: losses.Loss, samples: Samples):
         check_last_activation(net, loss)
-        self.net, self.loss, self.samples = net, loss, Samples(net, loss, x, y, weights, names)
+        self.net, self.loss, self.samples = net, loss, samples
+
+    def block(self) -> SliceBlock:
+        training = self.net._workspace("inference", min(len(self.samples), PREDICT_ROWS))
+        configure_loss(training, self.loss, self.net.dtype.name)
+        return self.samples.block(training)
 
     def cost(self) -> float:
-        net, samples = self.net, self.samples
-        training = net._workspace("inference", min(len(samples), PREDICT_ROWS))
-        configure_loss(training, self.loss, net.dtype.name)
-        block = slice_block(training, x=samples.x, y=samples.y, weights=samples.weights)
+        net, samples, block = self.net, self.samples, self.block()
         workers = net.region_for(min(len(samples), PREDICT_ROWS))
         for first, last in net._slices(len(samples), PREDICT_ROWS):
             block.set(first=first, last=last)
             net._run(steps.evaluate_slice, block.address, workers)
-        total, weight = block.number("cost"), block.number("weight")
+        total = block.number("cost")
         if not np.isfinite(total) and (found := samples.non_finite()):
             raise ValueError(found)
-        return total / weight
+        return total / block.number("weight")
 
 
 def epoch_order(net: Sequential, rows: int) -> np.ndarray:
@@ -147,6 +172,13 @@ class Snapshot:
         net.parameters[:] = self.parameters
         net._moments[:], net._counters[0] = 0, 0
 
+    def go_back(self, net: Sequential, history: History) -> None:
+        """After a cost that was not finite: to the last finite epoch, or to before the first one."""
+        if history.cost:
+            self.begin_anew(net)
+        else:
+            self.restore(net)
+
 
 class Fit:
     """One call of `fit`: what it was given, and the state of its run."""
@@ -161,15 +193,15 @@ class Fit:
         net._use_optimizer(optimizer)
         self.training = net._workspace("fit", self.batch_size)
         configure(self.training, loss, optimizer, net.dtype.name)
-        self.block = slice_block(self.training, x=samples.x, y=samples.y, weights=samples.weights)
+        self.block = samples.block(self.training)
         self.workers = net.region_for(self.batch_size)
         self.steps_at_once = self.first_guess()
         self.history = History()
 
     def first_guess(self) -> int:
-        """Steps for the first compiled call: some thousandths of a second."""
+        """Steps for the first compiled call: some thousandths of a second, as a rule."""
         flops = 6.0 * self.batch_size * sum(layer.inputs * layer.outputs for layer in self.net.layers)
-        return max(1, int(0.01 / (flops / 1e10 + 5e-6)))
+        return max(1, int(GUESSED_SECONDS / (flops / 1e10 + 5e-6)))
 
     def run_epoch(self, epoch: int, shuffle: bool) -> None:
         """One epoch, in slices; the cost that is not finite, or a wrong label, raises."""
@@ -182,7 +214,7 @@ class Fit:
             rates = self.rates(epoch * self.steps_per_epoch + step, count)
             self.block.set(
                 first=step * self.batch_size, last=min((step + count) * self.batch_size, rows),
-                order=0 if order is None else order.ctypes.data, order_stride=8, rates=rates.ctypes.data,
+                order=0 if order is None else order.ctypes.data, rates=rates.ctypes.data,
             )  # fmt: skip
             self.run_slice(count)
             if self.block.fields[steps.SLICE["stopped"] // 8] >= 0:
@@ -251,7 +283,8 @@ def fit(
     samples = Samples(net, loss, x, y, sample_weight)
     validation = None
     if validation_data is not None:
-        validation = Evaluation(net, loss, *validation_pair(validation_data), names="validation_x validation_y")
+        pair = validation_pair(validation_data)
+        validation = Evaluation(net, loss, Samples(net, loss, *pair, names="validation_x validation_y"))
         if found := validation.samples.non_finite():
             raise ValueError(found)
     watchers = callbacks_module.as_callbacks(callbacks)
@@ -288,10 +321,7 @@ def train(
             if any(stops):
                 break
     except (RefusedData, FloatingPointError):
-        if history.cost:
-            last.begin_anew(net)
-        else:
-            last.restore(net)
+        last.go_back(net, history)
         raise
     finally:
         for watcher in watchers:

@@ -1,0 +1,253 @@
+"""Many networks at once: each a job, one job to a thread, for a stretch of time.
+
+    train_jobs -> claim_jobs on every thread: the next job nobody has taken -> advance it, until it ends or time is up
+
+A job advances in chunks, of steps or of rows to validate on, and looks at the clock between two of them; what it needs
+to go on, on another thread maybe, lies in its Job, except the order of the epoch's rows, which is made again.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastbp._code import code, code_per_dtype
+from fastbp._jit import inner
+from fastbp._llvm import address_of, array_at, call, fetch, fetch_add, read, write
+from fastbp.engine.clock import seconds
+from fastbp.engine.order import SHUFFLE_STREAM, shuffle
+from fastbp.engine.steps import SLICE, Slice, evaluate_slice, train_slice
+from fastbp.engine.table import Network
+from fastbp.gemm.region import run, threads_now
+
+RUNNING, ENDED, NOT_FINITE = range(3)  # states of a job
+
+
+class Job(NamedTuple):
+    """The training of one network, and how far it is; addresses of 0 stand for nothing."""
+
+    advance: int  # code, for the network's dtype
+    training: int  # address of a Slice
+    validation: int  # address of a Slice
+    rows: int  # address of the int64 numbers of the rows to train on; 0: all
+    row_count: int
+    validation_count: int
+    shuffles: int
+    epochs: int
+    steps_per_epoch: int
+    steps_at_once: int  # in a chunk
+    validation_at_once: int
+    rates: int  # address of the learning rates from step `rates_first` to `rates_end`; 0: it is constant
+    rates_first: int
+    rates_end: int  # where the job has to wait for more
+    patience: int  # epochs without a better cost before it ends; 0: it does not
+    min_delta: float
+    best: int  # address of the parameters of the best epoch
+    last: int  # address of the parameters of the last finite epoch
+    costs: int  # addresses of float64, one an epoch
+    validation_costs: int
+    learning_rates: int
+    seconds: int
+    state: int
+    epoch: int  # how many are finished
+    step: int  # how many are made, in all epochs
+    validated: int  # how many rows, in this epoch
+    epochs_shuffled: int
+    best_epoch: int  # counted from 1
+    best_cost: float
+    elapsed: float  # seconds of training in this epoch
+
+
+class Jobs(NamedTuple):
+    """What the threads share."""
+
+    jobs: int  # address of `count` addresses of Jobs
+    count: int
+    next: int  # the place of the first that nobody has taken
+    clock: int  # address of a Clock
+    duration: float  # seconds
+    deadline: float
+
+
+JOB = {name: 8 * i for i, name in enumerate(Job._fields)}
+JOBS = {name: 8 * i for i, name in enumerate(Jobs._fields)}
+AT_STATE, AT_EPOCH, AT_STEP, AT_VALIDATED, AT_SHUFFLED, AT_BEST_EPOCH, AT_BEST_COST, AT_ELAPSED = (
+    JOB[name]
+    for name in ("state", "epoch", "step", "validated", "epochs_shuffled", "best_epoch", "best_cost", "elapsed")
+)
+AT_NEXT, AT_DEADLINE = JOBS["next"], JOBS["deadline"]
+AT_ORDER, AT_FIRST, AT_LAST, AT_RATES, AT_COST, AT_WEIGHT, AT_STOPPED = (
+    SLICE[name] for name in ("order", "first", "last", "rates", "cost", "weight", "stopped")
+)
+
+
+@code
+def train_jobs(args, region):
+    """train_jobs(args, region): advance the jobs of the Jobs at `args` for about its `duration`."""
+    a = fetch(Jobs, args)
+    write(args + AT_NEXT, 0)
+    write(args + AT_DEADLINE, seconds(a.clock) + a.duration)
+    run(region, claim_jobs(), args, min(a.count, threads_now(region)))
+    return 0
+
+
+@code
+def claim_jobs(args, part, parts):
+    """claim_jobs(args, part, parts): one thread's share: job after job that no other thread has taken."""
+    a = fetch(Jobs, args)
+    place = fetch_add(args + AT_NEXT, 1)
+    while place < a.count:
+        job = read(a.jobs + 8 * place, np.int64)
+        call(fetch(Job, job).advance, (job, args))
+        if seconds(a.clock) >= a.deadline:
+            break
+        place = fetch_add(args + AT_NEXT, 1)
+    return 0
+
+
+# ---------------------------------------------------------------------------------------------------------- one job
+
+
+@inner
+def is_trained(j):
+    """Whether all steps of the epoch at hand are made."""
+    return j.step == (j.epoch + 1) * j.steps_per_epoch
+
+
+@inner
+def begin_epoch(job, j):
+    write(job + AT_ELAPSED, 0.0)
+    write(job + AT_SHUFFLED, j.epochs_shuffled + j.shuffles)
+    write(j.training + AT_COST, 0.0)
+    write(j.training + AT_WEIGHT, 0.0)
+
+
+@inner
+def arrange(job, order):
+    """The rows in the order of the epoch at hand, as the training's."""
+    j = fetch(Job, job)
+    if j.shuffles == 0:
+        write(j.training + AT_ORDER, j.rows)
+        return
+    seed = fetch(Network, fetch(Slice, j.training).network).seed
+    call(shuffle(), (seed, SHUFFLE_STREAM + j.epochs_shuffled, j.row_count, address_of(order)))
+    if j.rows != 0:
+        for i in range(j.row_count):
+            order[i] = read(j.rows + 8 * order[i], np.int64)
+    write(j.training + AT_ORDER, address_of(order))
+
+
+def chunk_maker(real):
+    """train_chunk(job), validate_chunk(job): the next steps, the next rows to validate on; end_training(job, j): what
+    follows the last step of an epoch."""
+
+    @inner
+    def copy_parameters(target, t):
+        source, copy = array_at(t.parameters, (t.size,), 0, real), array_at(target, (t.size,), 0, real)
+        for i in range(t.size):
+            copy[i] = source[i]
+
+    @inner
+    def all_finite(t):
+        parameters, finite = array_at(t.parameters, (t.size,), 0, real), True
+        for i in range(t.size):
+            finite &= np.isfinite(parameters[i])
+        return finite
+
+    @inner
+    def conclude_epoch(job, j, cost):
+        """Count the epoch; end the job where that was the last, or `cost` has not been better for `patience` epochs."""
+        epoch, best_epoch = j.epoch + 1, j.best_epoch
+        if cost < j.best_cost - j.min_delta:  # False for NaN
+            best_epoch = epoch
+            write(job + AT_BEST_COST, cost)
+            write(job + AT_BEST_EPOCH, epoch)
+            if j.best != 0:
+                copy_parameters(j.best, fetch(Network, fetch(Slice, j.training).network))
+        write(job + AT_EPOCH, epoch)
+        if epoch == j.epochs or (j.patience != 0 and epoch - best_epoch >= j.patience):
+            write(job + AT_STATE, ENDED)
+
+    @inner
+    def end_training(job, j):
+        """The last step of the epoch is made."""
+        s = fetch(Slice, j.training)
+        t, at, cost = fetch(Network, s.network), 8 * j.epoch, s.cost / s.weight
+        if not all_finite(t):  # the last update's doing: no cost has shown it yet
+            write(job + AT_STATE, NOT_FINITE)
+            return
+        copy_parameters(j.last, t)
+        write(j.costs + at, cost)
+        write(j.seconds + at, j.elapsed)
+        write(j.learning_rates + at, read(t.learning_rate, np.float64))
+        if j.validation == 0:
+            conclude_epoch(job, j, cost)
+        else:
+            write(job + AT_VALIDATED, 0)
+            write(j.validation + AT_COST, 0.0)
+            write(j.validation + AT_WEIGHT, 0.0)
+
+    @inner
+    def train_chunk(job):
+        j = fetch(Job, job)
+        batch_size, first = fetch(Network, fetch(Slice, j.training).network).batch_size, j.step % j.steps_per_epoch
+        count = min(j.steps_at_once, j.steps_per_epoch - first, j.rates_end - j.step)
+        write(j.training + AT_FIRST, first * batch_size)
+        write(j.training + AT_LAST, min((first + count) * batch_size, j.row_count))
+        write(j.training + AT_RATES, j.rates + 8 * (j.step - j.rates_first) if j.rates != 0 else 0)
+        call(train_slice(real), (j.training, 0))
+        if read(j.training + AT_STOPPED, np.int64) >= 0:
+            write(job + AT_STATE, NOT_FINITE)
+        else:
+            write(job + AT_STEP, j.step + count)
+
+    @inner
+    def validate_chunk(job):
+        j = fetch(Job, job)
+        end = min(j.validated + j.validation_at_once, j.validation_count)
+        write(j.validation + AT_FIRST, j.validated)
+        write(j.validation + AT_LAST, end)
+        call(evaluate_slice(real), (j.validation, 0))
+        write(job + AT_VALIDATED, end)
+        if end == j.validation_count:
+            s = fetch(Slice, j.validation)
+            write(j.validation_costs + 8 * j.epoch, s.cost / s.weight)
+            conclude_epoch(job, j, s.cost / s.weight)
+
+    return train_chunk, validate_chunk, end_training
+
+
+@code_per_dtype
+def advance(real):
+    """advance(job, args): go on with the Job until it ends, lacks learning rates, or the deadline of the Jobs at `args`."""
+    train_chunk, validate_chunk, end_training = chunk_maker(real)
+
+    @inner
+    def train_some(job, order, arranged, clock):
+        """One chunk of training, with what comes before and after it where an epoch begins or ends."""
+        j, began = fetch(Job, job), seconds(clock)
+        if j.step == j.epoch * j.steps_per_epoch:
+            begin_epoch(job, j)
+        if not arranged or j.step == j.epoch * j.steps_per_epoch:
+            arrange(job, order)
+        train_chunk(job)
+        write(job + AT_ELAPSED, read(job + AT_ELAPSED, np.float64) + seconds(clock) - began)
+        j = fetch(Job, job)
+        if j.state == RUNNING and is_trained(j):
+            end_training(job, j)
+
+    def advance(job, args):
+        a, j = fetch(Jobs, args), fetch(Job, job)
+        order, arranged = np.empty(j.row_count if j.shuffles != 0 else 1, np.int64), False
+        while j.state == RUNNING and (is_trained(j) or j.step < j.rates_end):
+            if is_trained(j):
+                validate_chunk(job)
+            else:
+                train_some(job, order, arranged, a.clock)
+                arranged = True
+            j = fetch(Job, job)
+            if seconds(a.clock) >= a.deadline:
+                break
+        order[0] = 0  # its address does not keep it alive
+        return 0
+
+    return advance
