@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from fastbp import callbacks, data, losses, optimizers
-from fastbp.engine import many
-from fastbp.engine.clock import system_clock
-from fastbp.engine.memory import set_fields
-from fastbp.gemm.region import region
+from fastbp.engine.many import NOT_FINITE
+from fastbp.jobs import Plan, Work, train
 from fastbp.lowering import in_compiled_form
-from fastbp.model import PREDICT_ROWS, Sequential, check_last_activation
-from fastbp.schedules import Constant, whole_number
-from fastbp.training import (
-    GUESSED_SECONDS,
-    SLICE_SECONDS,
-    Evaluation,
-    Fit,
-    History,
-    Samples,
-    Snapshot,
-    validation_pair,
-)
+from fastbp.model import Sequential, check_last_activation
+from fastbp.schedules import whole_number
+from fastbp.training import Evaluation, History, Samples, validation_pair
 
 __all__ = ["fit_many"]
-
-CHUNK_SECONDS = 1e-3  # by the guess, which is up to ten times too long: how late a thread may see that time is up
-RATES_AT_ONCE = 1 << 16  # steps whose learning rates are computed ahead, lest a job waits for more within a call
 
 
 def fit_many(
@@ -81,9 +67,7 @@ def fit_many(
     trained = Shared(x, y, sample_weight)
     subsets = subsets_of(trained, "rows", rows, len(nets))
     held_out = validation_of(trained, validation_rows, validation_data, len(nets))
-    plans = [
-        planned(i, Plan(nets[i], *chosen), trained, subsets[i], held_out[i]) for i, chosen in enumerate(settings)
-    ]
+    plans = [planned(i, Plan(nets[i], *chosen), trained, subsets[i], held_out[i]) for i, chosen in enumerate(settings)]
     refuse_non_finite([plan.samples for plan in plans])
     refuse_non_finite([plan.validation.samples for plan in plans if plan.validation is not None])
     works = [Work(plan, shuffle, early_stopping) for plan in plans]
@@ -95,23 +79,16 @@ def fit_many(
 # -------------------------------------------------------------------------------------------------------------- checks
 
 
-class Plan(NamedTuple):
-    """One network and what it is to be trained with, checked."""
-
-    net: Sequential
-    loss: losses.Loss
-    optimizer: optimizers.Optimizer
-    batch_size: int
-    epochs: int
-    samples: Samples | None = None
-    validation: Evaluation | None = None
-
-
 class Shared:
     """A data set, checked and converted once for all networks that read it in the same form."""
 
     def __init__(self, x: Any, y: Any, weights: Any = None, names: str = "x y"):
-        self.x, self.y, self.weights, self.names = in_compiled_form(data.as_matrix(names.split()[0], x)), y, weights, names
+        self.x, self.y, self.weights, self.names = (
+            in_compiled_form(data.as_matrix(names.split()[0], x)),
+            y,
+            weights,
+            names,
+        )
         self._known: dict[tuple, Samples] = {}
 
     def samples(self, net: Sequential, loss: losses.Loss) -> Samples:
@@ -200,128 +177,10 @@ def refuse_non_finite(all_samples: Sequence[Any]) -> None:
 
 
 def refuse_failed(works: list[Work]) -> None:
-    failed = {i: work for i, work in enumerate(works) if work.read("state") == many.NOT_FINITE}
+    failed = {i: work for i, work in enumerate(works) if work.read("state") == NOT_FINITE}
     if failed:
         places = ", ".join(f"{i} (epoch {work.read('epoch') + 1})" for i, work in failed.items())
         raise FloatingPointError(
             f"networks: got a cost of NaN or infinity, from finite data, at places {places}; these keep the parameters of "
             "their last finite epoch, the others are trained. A smaller learning rate, or clip_norm, may help"
         )
-
-
-# ------------------------------------------------------------------------------------------------------------ training
-
-
-class Work:
-    """One network while it is trained: its job for compiled code, and what the job's addresses refer to."""
-
-    def __init__(self, plan: Plan, shuffle: bool, stopping: callbacks.EarlyStopping | None):
-        net = self.net = plan.net
-        assert plan.samples is not None
-        self.last = Snapshot(net)  # becomes the network after the last finite epoch
-        self.run = Fit(net, plan.samples, plan.loss, plan.optimizer, plan.batch_size, plan.epochs)
-        self.history = net.history = self.run.history
-        self.validation, self.samples = None, plan.samples
-        self.figures = np.zeros((4, plan.epochs))
-        self.best = np.empty_like(net.parameters) if stopping is not None and stopping.restore_best else None
-        self.record = np.zeros(len(many.Job._fields), np.int64)
-        self.address = self.record.ctypes.data
-        self.steps = plan.epochs * self.run.steps_per_epoch
-        self.describe_training(plan, shuffle)
-        if plan.validation is not None:
-            self.describe_validation(plan.validation)
-        if stopping is not None:
-            self.set(patience=stopping.patience, min_delta=stopping.min_delta)
-
-    def describe_training(self, plan: Plan, shuffle: bool) -> None:
-        run, samples, net = self.run, self.samples, self.net
-        costs, validation_costs, learning_rates, seconds = (row.ctypes.data for row in self.figures)
-        self.set(
-            advance=many.advance.of(net.dtype.name).resolve(), training=run.block.address,
-            rows=0 if samples.rows is None else samples.rows.ctypes.data, row_count=len(samples),
-            shuffles=int(bool(shuffle)), epochs=run.epochs, steps_per_epoch=run.steps_per_epoch,
-            steps_at_once=max(1, int(run.steps_at_once * CHUNK_SECONDS / GUESSED_SECONDS)),
-            rates_end=self.steps if isinstance(plan.optimizer.schedule, Constant) else 0,
-            last=self.last.parameters.ctypes.data, best=0 if self.best is None else self.best.ctypes.data,
-            costs=costs, validation_costs=validation_costs, learning_rates=learning_rates, seconds=seconds,
-            epochs_shuffled=net.epochs_shuffled, best_cost=np.inf,
-        )  # fmt: skip
-
-    def describe_validation(self, validation: Evaluation) -> None:
-        self.validation = validation.block()
-        at_once = max(1, self.read("steps_at_once") * 3 * self.run.batch_size // PREDICT_ROWS) * PREDICT_ROWS
-        self.set(
-            validation=self.validation.address, validation_count=len(validation.samples), validation_at_once=at_once
-        )
-
-    def set(self, **values: float) -> None:
-        set_fields(self.record, many.JOB, **values)
-
-    def read(self, name: str) -> int:
-        return int(self.record[many.JOB[name] // 8])
-
-    def seconds_left(self) -> float:
-        """A guess, for comparisons."""
-        return (self.steps - self.read("step")) / self.run.steps_at_once
-
-    def supply_rates(self) -> None:
-        """Learning rates for the next steps, where they are not constant."""
-        first, end = self.read("step"), self.read("rates_end")
-        if end < self.steps and end - first < RATES_AT_ONCE // 2:
-            count = min(RATES_AT_ONCE, self.steps - first)
-            self.rates = self.run.rates(first, count)
-            self.set(rates=self.rates.ctypes.data, rates_first=first, rates_end=first + count)
-
-    def note(self) -> int:
-        """Bring the network and its history up to date; returns how many epochs are new."""
-        known, epochs, history = len(self.history.cost), self.read("epoch"), self.history
-        series = [history.cost, history.validation_cost, history.learning_rate, history.seconds]
-        for values, figures in zip(series, self.figures, strict=True):
-            if values is not history.validation_cost or self.validation is not None:
-                values.extend(figures[len(values) : epochs].tolist())
-        history.steps, self.net.epochs_shuffled = self.read("step"), self.read("epochs_shuffled")
-        return epochs - known
-
-    def finish(self) -> None:
-        """What follows the last epoch, also of a fit that was interrupted."""
-        self.note()
-        if self.read("state") == many.NOT_FINITE:
-            self.last.go_back(self.net, self.history)
-        if self.best is not None and self.read("best_epoch"):
-            self.net.parameters[:] = self.best
-
-
-def train(works: list[Work], bar: callbacks.Progress | None) -> None:
-    """All networks, in compiled calls of SLICE_SECONDS; in each, those with most left to do come first."""
-    try:
-        if bar is not None:
-            bar.on_fit_begin(None, None)
-        running = works
-        while running:
-            advance(sorted(running, key=Work.seconds_left, reverse=True))
-            for work in running:
-                new = work.note()
-                for _ in range(new if bar is not None else 0):
-                    bar.on_epoch_end(work.net, work.history)
-            running = [work for work in running if work.read("state") == many.RUNNING]
-    finally:
-        for work in works:
-            work.finish()
-        if bar is not None:
-            bar.on_fit_end(None, None)
-
-
-def advance(works: list[Work]) -> None:
-    """One compiled call."""
-    for work in works:
-        work.supply_rates()
-    clock = np.array(system_clock(), np.int64)
-    addresses = np.array([work.address for work in works], np.int64)
-    block = np.zeros(len(many.Jobs._fields), np.int64)
-    set_fields(
-        block, many.JOBS,
-        jobs=addresses.ctypes.data, count=len(works), clock=clock.ctypes.data, duration=SLICE_SECONDS,
-    )  # fmt: skip
-    code = many.train_jobs.of()
-    code.resolve()
-    code.compiled.ctypes(block.ctypes.data, region.of().resolve())

@@ -60,8 +60,8 @@ class Job(NamedTuple):
 class Jobs(NamedTuple):
     """What the threads share."""
 
-    jobs: int  # address of `count` addresses of Jobs
-    count: int
+    jobs: int  # address of `length` addresses of Jobs
+    length: int
     next: int  # the place of the first that nobody has taken
     clock: int  # address of a Clock
     duration: float  # seconds
@@ -86,7 +86,7 @@ def train_jobs(args, region):
     a = fetch(Jobs, args)
     write(args + AT_NEXT, 0)
     write(args + AT_DEADLINE, seconds(a.clock) + a.duration)
-    run(region, claim_jobs(), args, min(a.count, threads_now(region)))
+    run(region, claim_jobs(), args, min(a.length, threads_now(region)))
     return 0
 
 
@@ -95,7 +95,7 @@ def claim_jobs(args, part, parts):
     """claim_jobs(args, part, parts): one thread's share: job after job that no other thread has taken."""
     a = fetch(Jobs, args)
     place = fetch_add(args + AT_NEXT, 1)
-    while place < a.count:
+    while place < a.length:
         job = read(a.jobs + 8 * place, np.int64)
         call(fetch(Job, job).advance, (job, args))
         if seconds(a.clock) >= a.deadline:
