@@ -18,6 +18,7 @@ from fastbp.training import GUESSED_SECONDS, SLICE_SECONDS, Evaluation, Fit, Sam
 
 CHUNK_SECONDS = 1e-3  # by the guess, which is up to ten times too long: how late a thread may see that time is up
 RATES_AT_ONCE = 1 << 16  # steps whose learning rates are computed ahead, lest a job waits for more within a call
+EPOCHS_AT_ONCE = 1 << 16  # epochs whose figures have room, for the same reason
 
 
 class Plan(NamedTuple):
@@ -43,11 +44,12 @@ class Work:
         self.history = net.history = self.run.history
         self.validation: SliceBlock | None = None
         self.samples = plan.samples
-        self.figures = np.zeros((4, plan.epochs))
+        self.figures = np.zeros((4, min(plan.epochs, EPOCHS_AT_ONCE)))
         self.best = np.empty_like(net.parameters) if stopping is not None and stopping.restore_best else None
         self.record = np.zeros(len(many.Job._fields), np.int64)
         self.address = self.record.ctypes.data
         self.steps = plan.epochs * self.run.steps_per_epoch
+        self.rates_end = self.steps if isinstance(plan.optimizer.schedule, Constant) else 0
         self.describe_training(plan, shuffle)
         if plan.validation is not None:
             self.describe_validation(plan.validation)
@@ -62,9 +64,8 @@ class Work:
             rows=0 if samples.rows is None else samples.rows.ctypes.data, row_count=len(samples),
             shuffles=int(bool(shuffle)), epochs=run.epochs, steps_per_epoch=run.steps_per_epoch,
             steps_at_once=max(1, int(run.steps_at_once * CHUNK_SECONDS / GUESSED_SECONDS)),
-            rates_end=self.steps if isinstance(plan.optimizer.schedule, Constant) else 0,
             last=self.last.parameters.ctypes.data, best=0 if self.best is None else self.best.ctypes.data,
-            costs=costs, validation_costs=validation_costs, learning_rates=learning_rates, seconds=seconds,
+            room=self.figures.shape[1], costs=costs, validation_costs=validation_costs, learning_rates=learning_rates, seconds=seconds,
             epochs_shuffled=net.epochs_shuffled, best_cost=np.inf,
         )  # fmt: skip
 
@@ -83,13 +84,14 @@ class Work:
         """A guess, for comparisons."""
         return (self.steps - self.read("step")) / self.run.steps_at_once
 
-    def supply_rates(self) -> None:
-        """Learning rates for the next steps, where they are not constant."""
-        first, end = self.read("step"), self.read("rates_end")
-        if end < self.steps and end - first < RATES_AT_ONCE // 2:
-            count = min(RATES_AT_ONCE, self.steps - first)
-            self.rates = self.run.rates(first, count)
-            self.set(rates=self.rates.ctypes.data, rates_first=first, rates_end=first + count)
+    def supply(self) -> None:
+        """Learning rates for the next steps, where they are not constant; and the step at which to pause."""
+        step, steps_per_epoch = self.read("step"), self.run.steps_per_epoch
+        if self.rates_end < self.steps and self.rates_end - step <= RATES_AT_ONCE // 2:
+            self.rates = self.run.rates(step, min(RATES_AT_ONCE, self.steps - step))
+            self.rates_end = step + len(self.rates)
+            self.set(rates=self.rates.ctypes.data, rates_first=step)
+        self.set(pause=min(self.rates_end, (self.read("epoch") + self.figures.shape[1]) * steps_per_epoch))
 
     def note(self) -> int:
         """Bring the network and its history up to date; returns how many epochs are new."""
@@ -97,7 +99,7 @@ class Work:
         series = [history.cost, history.validation_cost, history.learning_rate, history.seconds]
         for values, figures in zip(series, self.figures, strict=True):
             if values is not history.validation_cost or self.validation is not None:
-                values.extend(figures[len(values) : epochs].tolist())
+                values.extend(figures[np.arange(len(values), epochs) % len(figures)].tolist())
         history.steps, self.net.epochs_shuffled = self.read("step"), self.read("epochs_shuffled")
         return epochs - known
 
@@ -134,7 +136,7 @@ def train(works: list[Work], bar: callbacks.Progress | None) -> None:
 def advance(works: list[Work]) -> None:
     """One compiled call."""
     for work in works:
-        work.supply_rates()
+        work.supply()
     clock = np.array(system_clock(), np.int64)
     addresses = np.array([work.address for work in works], np.int64)
     block = np.zeros(len(many.Jobs._fields), np.int64)

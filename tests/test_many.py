@@ -103,6 +103,7 @@ def calls(request, monkeypatch):
         monkeypatch.setattr(jobs, "SLICE_SECONDS", 0.0)
         monkeypatch.setattr(jobs, "CHUNK_SECONDS", 1e-9)
         monkeypatch.setattr(jobs, "RATES_AT_ONCE", 3)
+        monkeypatch.setattr(jobs, "EPOCHS_AT_ONCE", 2)
 
 
 @pytest.mark.parametrize("case", CASES)

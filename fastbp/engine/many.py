@@ -36,13 +36,14 @@ class Job(NamedTuple):
     steps_per_epoch: int
     steps_at_once: int  # in a chunk
     validation_at_once: int
-    rates: int  # address of the learning rates from step `rates_first` to `rates_end`; 0: it is constant
+    rates: int  # address of the learning rates from step `rates_first` on; 0: it is constant
     rates_first: int
-    rates_end: int  # where the job has to wait for more
+    pause: int  # the step where the job has to wait for more rates, or for its figures to be read
     patience: int  # epochs without a better cost before it ends; 0: it does not
     min_delta: float
     best: int  # address of the parameters of the best epoch
     last: int  # address of the parameters of the last finite epoch
+    room: int  # for how many epochs there is room for figures; then they begin again at the first place
     costs: int  # addresses of float64, one an epoch
     validation_costs: int
     learning_rates: int
@@ -171,7 +172,7 @@ def chunk_maker(real):
     def end_training(job, j):
         """The last step of the epoch is made."""
         s = fetch(Slice, j.training)
-        t, at, cost = fetch(Network, s.network), 8 * j.epoch, s.cost / s.weight
+        t, at, cost = fetch(Network, s.network), 8 * (j.epoch % j.room), s.cost / s.weight
         if not all_finite(t):  # the last update's doing: no cost has shown it yet
             write(job + AT_STATE, NOT_FINITE)
             return
@@ -190,7 +191,7 @@ def chunk_maker(real):
     def train_chunk(job):
         j = fetch(Job, job)
         batch_size, first = fetch(Network, fetch(Slice, j.training).network).batch_size, j.step % j.steps_per_epoch
-        count = min(j.steps_at_once, j.steps_per_epoch - first, j.rates_end - j.step)
+        count = min(j.steps_at_once, j.steps_per_epoch - first, j.pause - j.step)
         write(j.training + AT_FIRST, first * batch_size)
         write(j.training + AT_LAST, min((first + count) * batch_size, j.row_count))
         write(j.training + AT_RATES, j.rates + 8 * (j.step - j.rates_first) if j.rates != 0 else 0)
@@ -210,7 +211,7 @@ def chunk_maker(real):
         write(job + AT_VALIDATED, end)
         if end == j.validation_count:
             s = fetch(Slice, j.validation)
-            write(j.validation_costs + 8 * j.epoch, s.cost / s.weight)
+            write(j.validation_costs + 8 * (j.epoch % j.room), s.cost / s.weight)
             conclude_epoch(job, j, s.cost / s.weight)
 
     return train_chunk, validate_chunk, end_training
@@ -218,7 +219,7 @@ def chunk_maker(real):
 
 @code_per_dtype
 def advance(real):
-    """advance(job, args): go on with the Job until it ends, lacks learning rates, or the deadline of the Jobs at `args`."""
+    """advance(job, args): go on with the Job until it ends, has to pause, or the deadline of the Jobs at `args`."""
     train_chunk, validate_chunk, end_training = chunk_maker(real)
 
     @inner
@@ -238,7 +239,7 @@ def advance(real):
     def advance(job, args):
         a, j = fetch(Jobs, args), fetch(Job, job)
         order, arranged = np.empty(j.row_count if j.shuffles != 0 else 1, np.int64), False
-        while j.state == RUNNING and (is_trained(j) or j.step < j.rates_end):
+        while j.state == RUNNING and (is_trained(j) or j.step < j.pause):
             if is_trained(j):
                 validate_chunk(job)
             else:
