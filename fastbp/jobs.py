@@ -65,8 +65,8 @@ class Work:
             shuffles=int(bool(shuffle)), epochs=run.epochs, steps_per_epoch=run.steps_per_epoch,
             steps_at_once=max(1, int(run.steps_at_once * CHUNK_SECONDS / GUESSED_SECONDS)),
             last=self.last.parameters.ctypes.data, best=0 if self.best is None else self.best.ctypes.data,
-            room=self.figures.shape[1], costs=costs, validation_costs=validation_costs, learning_rates=learning_rates, seconds=seconds,
-            epochs_shuffled=net.epochs_shuffled, best_cost=np.inf,
+            room=self.figures.shape[1], costs=costs, validation_costs=validation_costs, learning_rates=learning_rates,
+            seconds=seconds, epochs_shuffled=net.epochs_shuffled, best_cost=np.inf,
         )  # fmt: skip
 
     def describe_validation(self, validation: Evaluation) -> None:
