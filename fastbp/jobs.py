@@ -9,7 +9,7 @@ import numpy as np
 from fastbp import callbacks, losses, optimizers
 from fastbp.engine import many
 from fastbp.engine.clock import system_clock
-from fastbp.engine.memory import set_fields
+from fastbp.engine.memory import set_fields, zeros_apart
 from fastbp.gemm.region import region
 from fastbp.lowering import SliceBlock
 from fastbp.model import PREDICT_ROWS, Sequential
@@ -46,7 +46,7 @@ class Work:
         self.samples = plan.samples
         self.figures = np.zeros((4, min(plan.epochs, EPOCHS_AT_ONCE)))
         self.best = np.empty_like(net.parameters) if stopping is not None and stopping.restore_best else None
-        self.record = np.zeros(len(many.Job._fields), np.int64)
+        self.record = zeros_apart(len(many.Job._fields), np.int64)
         self.address = self.record.ctypes.data
         self.steps = plan.epochs * self.run.steps_per_epoch
         self.rates_end = self.steps if isinstance(plan.optimizer.schedule, Constant) else 0

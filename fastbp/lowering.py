@@ -14,7 +14,7 @@ from fastbp.engine import steps
 from fastbp.engine.dense import dense_backward, dense_forward
 from fastbp.engine.dropout import dropout_backward, dropout_forward
 from fastbp.engine.memory import Layer as Lowered
-from fastbp.engine.memory import Training, set_fields
+from fastbp.engine.memory import Training, set_fields, zeros_apart
 from fastbp.engine.table import NETWORK
 from fastbp.kernels.updates import update
 from fastbp.layers import Custom, Dense, Dropout, Layer
@@ -88,7 +88,7 @@ class SliceBlock:
 
     def __init__(self, training: Training, **arrays: Any):
         self.kept: list[Any] = [training]
-        self.fields = np.zeros(len(steps.Slice._fields), np.int64)
+        self.fields = zeros_apart(len(steps.Slice._fields), np.int64)
         self.address = self.fields.ctypes.data
         self.set(network=training.network.ctypes.data)
         for name in ("x", "y", "weights", "out"):

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastbp import data, losses, optimizers, saving
 from fastbp.engine import steps
-from fastbp.engine.memory import State, Training, make_training
+from fastbp.engine.memory import State, Training, make_training, zeros_apart
 from fastbp.gemm.multiply import SERIAL_BELOW
 from fastbp.gemm.region import region
 from fastbp.layers import Custom, Dense, Dropout, Layer, initial
@@ -35,12 +35,12 @@ class Sequential:
         self.seed = whole_number("seed", seed, at_least=0)
         self.layers = tuple(layers)
         check_chain(self.layers)
-        self.parameters = np.zeros(sum(layer.size for layer in self.layers), self.dtype)
-        self.gradients = np.zeros_like(self.parameters)
+        self.parameters = zeros_apart(sum(layer.size for layer in self.layers), self.dtype)
+        self.gradients = zeros_apart(self.parameters.size, self.dtype)
         self.history: Any = None
         self.metadata: dict[str, Any] = {}
         self.epochs_shuffled = 0
-        self._counters = np.zeros(2, np.int64)  # updates made, forward passes of training made
+        self._counters = zeros_apart(2, np.int64)  # updates made, forward passes of training made
         self._moments = np.zeros((0, self.parameters.size), self.dtype)
         self._rule: str | None = None
         self._workspaces: dict[tuple[str, int], Training] = {}
@@ -102,7 +102,7 @@ class Sequential:
         """Moments for the optimizer: those at hand when it is of the kind used before, otherwise new ones."""
         if self._rule != optimizer.rule:
             self._rule = optimizer.rule
-            self._moments = np.zeros((optimizer.moments, self.parameters.size), self.dtype)
+            self._moments = zeros_apart((optimizer.moments, self.parameters.size), self.dtype)
             self._counters[0] = 0
             self._workspaces.clear()
 
