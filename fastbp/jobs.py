@@ -18,6 +18,7 @@ from fastbp.training import GUESSED_SECONDS, SLICE_SECONDS, Evaluation, Fit, Sam
 
 CHUNK_SECONDS = 1e-3  # by the guess, which is up to ten times too long: how late a thread may see that time is up
 RATES_AT_ONCE = 1 << 16  # steps whose learning rates are computed ahead, lest a job waits for more within a call
+LONG_EPOCH = 100_000  # rows
 EPOCHS_AT_ONCE = 1 << 16  # epochs whose figures have room, for the same reason
 
 
@@ -48,6 +49,7 @@ class Work:
         self.best = np.empty_like(net.parameters) if stopping is not None and stopping.restore_best else None
         self.record = zeros_apart(len(many.Job._fields), np.int64)
         self.address = self.record.ctypes.data
+        self.order = np.empty(len(plan.samples) if shuffle else 0, np.int64)  # takes memory when it is written
         self.steps = plan.epochs * self.run.steps_per_epoch
         self.rates_end = self.steps if isinstance(plan.optimizer.schedule, Constant) else 0
         self.describe_training(plan, shuffle)
@@ -62,7 +64,7 @@ class Work:
         self.set(
             advance=many.advance.of(net.dtype.name).resolve(), training=run.block.address,
             rows=0 if samples.rows is None else samples.rows.ctypes.data, row_count=len(samples),
-            shuffles=int(bool(shuffle)), epochs=run.epochs, steps_per_epoch=run.steps_per_epoch,
+            order=self.order.ctypes.data if shuffle else 0, epochs=run.epochs, steps_per_epoch=run.steps_per_epoch,
             steps_at_once=max(1, int(run.steps_at_once * CHUNK_SECONDS / GUESSED_SECONDS)),
             last=self.last.parameters.ctypes.data, best=0 if self.best is None else self.best.ctypes.data,
             room=self.figures.shape[1], costs=costs, validation_costs=validation_costs, learning_rates=learning_rates,
@@ -80,9 +82,11 @@ class Work:
     def read(self, name: str) -> int:
         return int(self.record[many.JOB[name] // 8])
 
-    def seconds_left(self) -> float:
-        """A guess, for comparisons."""
-        return (self.steps - self.read("step")) / self.run.steps_at_once
+    def precedence(self) -> tuple[bool, float]:
+        """The higher goes on first: in the midst of a long epoch, lest all networks hold an order of many rows; then what
+        takes longest, by a guess, so that the last networks end together."""
+        step, steps_per_epoch = self.read("step"), self.run.steps_per_epoch
+        return step % steps_per_epoch > 0 and len(self.order) > LONG_EPOCH, (self.steps - step) / self.run.steps_at_once
 
     def supply(self) -> None:
         """Learning rates for the next steps, where they are not constant; and the step at which to pause."""
@@ -113,18 +117,20 @@ class Work:
 
 
 def train(works: list[Work], bar: callbacks.Progress | None) -> None:
-    """All networks, in compiled calls of SLICE_SECONDS; in each, those with most left to do come first."""
+    """All networks, in compiled calls of SLICE_SECONDS."""
     try:
         if bar is not None:
             bar.on_fit_begin(None, None)
         running = works
         while running:
-            advance(sorted(running, key=Work.seconds_left, reverse=True))
+            advance(sorted(running, key=Work.precedence, reverse=True))
             for work in running:
                 new = work.note()
                 if bar is not None:
                     for _ in range(new):
                         bar.on_epoch_end(work.net, work.history)
+                if work.read("state") != many.RUNNING:
+                    work.order = np.empty(0, np.int64)
             running = [work for work in running if work.read("state") == many.RUNNING]
     finally:
         for work in works:

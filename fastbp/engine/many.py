@@ -3,7 +3,7 @@
     train_jobs -> claim_jobs on every thread: the next job nobody has taken -> advance it, until it ends or time is up
 
 A job advances in chunks, of steps or of rows to validate on, and looks at the clock between two of them; what it needs
-to go on, on another thread maybe, lies in its Job, except the order of the epoch's rows, which is made again.
+to go on, on another thread maybe, lies in its Job.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ import numpy as np
 
 from fastbp._code import code, code_per_dtype
 from fastbp._jit import inner
-from fastbp._llvm import address_of, array_at, call, fetch, fetch_add, read, write
+from fastbp._llvm import array_at, call, fetch, fetch_add, read, write
 from fastbp.engine.clock import seconds
 from fastbp.engine.order import SHUFFLE_STREAM, shuffle
 from fastbp.engine.steps import SLICE, Slice, evaluate_slice, train_slice
@@ -31,7 +31,7 @@ class Job(NamedTuple):
     rows: int  # address of the int64 numbers of the rows to train on; 0: all
     row_count: int
     validation_count: int
-    shuffles: int
+    order: int  # address of room for `row_count` int64, for the epoch's order; 0: the rows are not shuffled
     epochs: int
     steps_per_epoch: int
     steps_at_once: int  # in a chunk
@@ -115,26 +115,25 @@ def is_trained(j):
 
 
 @inner
-def begin_epoch(job, j):
-    write(job + AT_ELAPSED, 0.0)
-    write(job + AT_SHUFFLED, j.epochs_shuffled + j.shuffles)
-    write(j.training + AT_COST, 0.0)
-    write(j.training + AT_WEIGHT, 0.0)
+def arrange(j, epoch):
+    """The rows in the order of that epoch."""
+    seed = fetch(Network, fetch(Slice, j.training).network).seed
+    call(shuffle(), (seed, SHUFFLE_STREAM + epoch, j.row_count, j.order))
+    if j.rows != 0:
+        for i in range(j.order, j.order + 8 * j.row_count, 8):
+            write(i, read(j.rows + 8 * read(i, np.int64), np.int64))
 
 
 @inner
-def arrange(job, order):
-    """The rows in the order of the epoch at hand, as the training's."""
-    j = fetch(Job, job)
-    if j.shuffles == 0:
-        write(j.training + AT_ORDER, j.rows)
-        return
-    seed = fetch(Network, fetch(Slice, j.training).network).seed
-    call(shuffle(), (seed, SHUFFLE_STREAM + j.epochs_shuffled, j.row_count, address_of(order)))
-    if j.rows != 0:
-        for i in range(j.row_count):
-            order[i] = read(j.rows + 8 * order[i], np.int64)
-    write(j.training + AT_ORDER, address_of(order))
+def begin_epoch(job, j):
+    write(job + AT_ELAPSED, 0.0)
+    write(j.training + AT_COST, 0.0)
+    write(j.training + AT_WEIGHT, 0.0)
+    write(j.training + AT_ORDER, j.rows)
+    if j.order != 0:
+        write(job + AT_SHUFFLED, j.epochs_shuffled + 1)
+        arrange(j, j.epochs_shuffled + 1)
+        write(j.training + AT_ORDER, j.order)
 
 
 def chunk_maker(real):
@@ -223,13 +222,11 @@ def advance(real):
     train_chunk, validate_chunk, end_training = chunk_maker(real)
 
     @inner
-    def train_some(job, order, arranged, clock):
+    def train_some(job, clock):
         """One chunk of training, with what comes before and after it where an epoch begins or ends."""
         j, began = fetch(Job, job), seconds(clock)
         if j.step == j.epoch * j.steps_per_epoch:
             begin_epoch(job, j)
-        if not arranged or j.step == j.epoch * j.steps_per_epoch:
-            arrange(job, order)
         train_chunk(job)
         write(job + AT_ELAPSED, read(job + AT_ELAPSED, np.float64) + seconds(clock) - began)
         j = fetch(Job, job)
@@ -238,17 +235,14 @@ def advance(real):
 
     def advance(job, args):
         a, j = fetch(Jobs, args), fetch(Job, job)
-        order, arranged = np.empty(j.row_count if j.shuffles != 0 else 1, np.int64), False
         while j.state == RUNNING and (is_trained(j) or j.step < j.pause):
             if is_trained(j):
                 validate_chunk(job)
             else:
-                train_some(job, order, arranged, a.clock)
-                arranged = True
+                train_some(job, a.clock)
             j = fetch(Job, job)
             if seconds(a.clock) >= a.deadline:
                 break
-        order[0] = 0  # its address does not keep it alive
         return 0
 
     return advance
