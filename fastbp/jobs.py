@@ -18,8 +18,8 @@ from fastbp.training import GUESSED_SECONDS, SLICE_SECONDS, Evaluation, Fit, Sam
 
 CHUNK_SECONDS = 1e-3  # by the guess, which is up to ten times too long: how late a thread may see that time is up
 RATES_AT_ONCE = 1 << 16  # steps whose learning rates are computed ahead, lest a job waits for more within a call
-LONG_EPOCH = 100_000  # rows
 EPOCHS_AT_ONCE = 1 << 16  # epochs whose figures have room, for the same reason
+LONG_EPOCH = 100_000  # rows; their order takes 8 bytes each
 
 
 class Plan(NamedTuple):

@@ -39,6 +39,7 @@ def fit_many(
 
     Every network ends as `net.fit(x[rows], y[rows], ...)` alone would leave it: the same bits in its parameters, moments,
     counters and history (but for `seconds`), so that a second fit goes on. Networks may differ in layers, seed and dtype.
+    A compiled call lasts some hundredths of a second, and the network with most left to do goes on first in the next.
     For networks that are large enough for the threads to share one (see `fit`), and few, a loop of `fit` is as fast.
 
     x (rows, inputs) and y are as in `fit`, and shared: no network copies them. `loss`, `optimizer`, `batch_size` and

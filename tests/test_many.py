@@ -221,6 +221,23 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(threads, calls):
     assert [state(net) for net in nets] == [state(twin) for twin in twins]
 
 
+def test_no_more_networks_than_threads_are_in_the_midst_of_a_long_epoch(monkeypatch):
+    for name, value in {"SLICE_SECONDS": 0.0, "CHUNK_SECONDS": 1e-9, "LONG_EPOCH": 0}.items():
+        monkeypatch.setattr(jobs, name, value)
+    advance, seen = jobs.advance, []
+
+    def watched(works):
+        advance(works)
+        seen.append(sum(work.read("step") % work.run.steps_per_epoch > 0 for work in works))
+
+    monkeypatch.setattr(jobs, "advance", watched)
+    nets, twins = networks() + networks(), networks() + networks()
+    fb.fit_many(nets, X, Y, batch_size=8, epochs=2)
+    fit_alone(twins, X, Y, batch_size=8, epochs=2)
+    assert [state(net) for net in nets] == [state(twin) for twin in twins]
+    assert 0 < max(seen) <= numba.get_num_threads()
+
+
 ELSEWHERE = """
     import os, sys, threading
     from test_many import SUBSETS, X, Y, fb, fit_alone, networks, state
