@@ -6,6 +6,7 @@ from fastbp.activations import Activation
 from fastbp.callbacks import Callback, EarlyStopping
 from fastbp.check_gradients import check_gradients
 from fastbp.layers import Custom, Dense, Dropout
+from fastbp.many import fit_many
 from fastbp.model import Sequential
 from fastbp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 from fastbp.training import History
@@ -30,6 +31,7 @@ __all__ = [
     "callbacks",
     "check_gradients",
     "engine",
+    "fit_many",
     "kernels",
     "losses",
     "optimizers",

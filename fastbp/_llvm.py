@@ -229,3 +229,25 @@ def emit_prefetch(builder, place, locality=2):
     kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
     builder.call(function, [builder.bitcast(place, I8.as_pointer()), I32(0), I32(locality), I32(1)])
+
+
+@intrinsic
+def fetch_add(typingctx, address, value):
+    """Add `value` to the int64 at `address`, in one piece for all threads; returns what was there."""
+
+    def codegen(context, builder, signature, args):
+        return builder.atomic_rmw("add", pointer(builder, args[0], I64), args[1], "acq_rel")
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@intrinsic
+def high_product(typingctx, a, b):
+    """The upper 64 bits of the product of two uint64."""
+
+    def codegen(context, builder, signature, args):
+        wide = ir.IntType(128)
+        product = builder.mul(*(builder.zext(x, wide) for x in args))
+        return builder.trunc(builder.lshr(product, wide(64)), I64)
+
+    return types.uint64(types.uint64, types.uint64), codegen

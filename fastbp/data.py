@@ -80,6 +80,28 @@ def as_weights(name: str, w: Any, rows: int) -> np.ndarray:
     return array
 
 
+def as_rows(name: str, rows: Any, count: int) -> np.ndarray:
+    """Row numbers below `count`, from integers or a mask of `count` bools, as int64 in C order; at least one.
+
+    TypeError for what is neither; ValueError for other shapes, for a number out of range, and for an empty choice.
+    """
+    expected = f"row numbers from 0 to {count - 1}, or {count} bools"
+    array = _real_array(name, rows, expected)
+    if array.ndim != 1 or (array.dtype.kind == "b" and len(array) != count):
+        raise ValueError(f"{name}: got shape {array.shape} of {array.dtype}, expected {expected}")
+    if array.dtype.kind == "f" and array.size:
+        raise TypeError(f"{name}: got dtype {array.dtype}, expected {expected}")
+    if array.dtype.kind == "b":
+        array = np.flatnonzero(array)
+    if array.size == 0:
+        raise ValueError(f"{name}: got no rows, expected at least one")
+    outside = (array < 0) | (array >= count)
+    if outside.any():
+        place = int(np.argmax(outside))
+        raise ValueError(f"{name}: got {array[place].item()} at place {place}, expected {expected}")
+    return np.ascontiguousarray(array, np.int64)
+
+
 def first_non_finite(name: str, x: np.ndarray) -> str | None:
     """The sentence that names the first NaN or infinity in a real 1-D or 2-D array, or None if there is none."""
     if x.dtype.kind != "f":

@@ -16,7 +16,7 @@ from fastbp.engine import steps
 from fastbp.engine.dense import dense_backward, dense_forward, dense_gradient
 from fastbp.engine.dropout import dropout_backward, dropout_forward
 from fastbp.engine.memory import Layer as Lowered
-from fastbp.engine.memory import Training, set_fields
+from fastbp.engine.memory import Training, set_fields, zeros_apart
 from fastbp.engine.table import NETWORK, OPERATION
 from fastbp.gemm.isa import blocks_for
 from fastbp.kernels.updates import rule_constants, update, update_pass
@@ -111,7 +111,8 @@ class SliceBlock:
         self.kept = (training, described)
         x, y, weights, out = (described.get(name, NO_ARRAY).address for name in ("x", "y", "weights", "out"))
         network = training.network.ctypes.data
-        self.fields = np.array(steps.Slice(network, x, y, weights, 0, 0, 0, 0, 0, out, 0, 0, 0), np.int64)
+        self.fields = zeros_apart(len(steps.Slice._fields), np.int64)
+        self.fields[:] = steps.Slice(network, x, y, weights, 0, 0, 0, 0, 0, out, 0, 0, 0)
         self.address = self.fields.ctypes.data
 
     def set(self, **values: float) -> None:

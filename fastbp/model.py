@@ -11,7 +11,7 @@ import numpy as np
 from fastbp import data, losses, optimizers, saving
 from fastbp.engine import steps
 from fastbp.engine.few import few_predictor
-from fastbp.engine.memory import State, Training, make_training
+from fastbp.engine.memory import State, Training, make_training, zeros_apart
 from fastbp.engine.snapshot import copy_if_finite
 from fastbp.gemm.multiply import TEAM_SERIAL_BELOW
 from fastbp.gemm.region import region
@@ -46,12 +46,12 @@ class Sequential:
         self.seed = whole_number("seed", seed, at_least=0)
         self.layers = tuple(layers)
         check_chain(self.layers)
-        self.parameters = np.zeros(sum(layer.size for layer in self.layers), self.dtype)
-        self.gradients = np.zeros_like(self.parameters)
+        self.parameters = zeros_apart(sum(layer.size for layer in self.layers), self.dtype)
+        self.gradients = zeros_apart(self.parameters.size, self.dtype)
         self.history: Any = None
         self.metadata: dict[str, Any] = {}
         self.epochs_shuffled = 0
-        self._counters = np.zeros(2, np.int64)  # updates made, forward passes of training made
+        self._counters = zeros_apart(2, np.int64)  # updates made, forward passes of training made
         self._moments = np.zeros((0, self.parameters.size), self.dtype)
         self._rule: str | None = None
         self.kept = np.zeros(0, self.dtype)  # the last finite parameters of a fit
@@ -115,7 +115,7 @@ class Sequential:
         """Moments for the optimizer: those at hand when it is of the kind used before, otherwise new ones."""
         if self._rule != optimizer.rule:
             self._rule = optimizer.rule
-            self._moments = np.zeros((optimizer.moments, self.parameters.size), self.dtype)
+            self._moments = zeros_apart((optimizer.moments, self.parameters.size), self.dtype)
             self._counters[0] = 0
             self._forget_workspaces()
 
@@ -257,9 +257,10 @@ class Sequential:
 
     def evaluate(self, x: Any, y: Any, loss: Any = "softmax_cross_entropy", sample_weight: Any = None) -> float:
         """The cost over x and y: sum(w_k c_k) / sum(w_k), without dropout."""
-        from fastbp.training import Evaluation
+        from fastbp.training import Evaluation, Samples
 
-        return Evaluation(self, losses.as_loss(loss), x, y, sample_weight).cost()
+        loss = losses.as_loss(loss)
+        return Evaluation(self, loss, Samples(self, loss, x, y, sample_weight)).cost()
 
     def _slices(self, rows: int, batch_size: int) -> Iterable[tuple[int, int]]:
         """Ranges of whole minibatches, each some hundredths of a second of work."""

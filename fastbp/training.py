@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -11,16 +12,18 @@ import numpy as np
 
 from fastbp import callbacks as callbacks_module
 from fastbp import data, losses, optimizers
+from fastbp._code import call_code
 from fastbp.engine import steps
-from fastbp.layers import random_bits
-from fastbp.lowering import configure, configure_loss, in_compiled_form, slice_block
+from fastbp.engine.memory import Training
+from fastbp.engine.order import SHUFFLE_STREAM, shuffle
+from fastbp.lowering import SliceBlock, configure, configure_loss, in_compiled_form, slice_block
 from fastbp.model import PREDICT_ROWS, Sequential, check_last_activation
 from fastbp.schedules import whole_number
 
 __all__ = ["History", "fit"]
 
+GUESSED_SECONDS = 0.01  # what the first compiled call aims at
 SLICE_SECONDS = 0.05  # what one compiled call aims at: it lasts less than 0.1 s, and costs some 10 us by itself
-SHUFFLE_STREAM = 1 << 32  # apart from the streams of the layers' initial parameters
 
 
 @dataclass
@@ -76,7 +79,9 @@ def as_metrics(metrics: Any) -> dict[str, Callable[[np.ndarray, np.ndarray], flo
 
 
 class Samples:
-    """x, y and sample weights, checked, in the form that compiled code reads."""
+    """x, y and sample weights, checked, in the form that compiled code reads; all rows, or those that `only` names."""
+
+    rows: np.ndarray | None = None
 
     def __init__(self, net: Sequential, loss: losses.Loss, x: Any, y: Any, weights: Any = None, names: str = "x y"):
         self.x_name, self.y_name = names.split()
@@ -87,7 +92,25 @@ class Samples:
         self.weights = None if weights is None else data.as_weights("sample_weight", weights, len(self.x))
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.x if self.rows is None else self.rows)
+
+    def only(self, rows: np.ndarray | None) -> Samples:
+        """The same samples, of which those rows count, int64 numbers, in that order; None: all."""
+        some = copy.copy(self)
+        some.rows = rows
+        return some
+
+    def masked(self, used: np.ndarray) -> Samples:
+        """The same samples, with zeros in the rows that are not used."""
+        some = copy.copy(self)
+        some.x, some.y = (np.where(used.reshape(-1, *[1] * (a.ndim - 1)), a, 0) for a in (self.x, self.y))
+        return some
+
+    def block(self, training: Training) -> SliceBlock:
+        """A Slice of these samples for `training`."""
+        block = slice_block(training, x=self.x, y=self.y, weights=self.weights)
+        block.set(order=0 if self.rows is None else self.rows.ctypes.data, order_stride=8)
+        return block
 
     def non_finite(self) -> str | None:
         """The sentence that names the first NaN or infinity, if there is one."""
@@ -97,29 +120,33 @@ class Samples:
 class Evaluation:
     """The cost of a network over samples."""
 
-    def __init__(self, net: Sequential, loss: losses.Loss, x: Any, y: Any, weights: Any = None, names: str = "x y"):
+    def __init__(self, net: Sequential, loss: losses.Loss, samples: Samples):
         check_last_activation(net, loss)
-        self.net, self.loss, self.samples = net, loss, Samples(net, loss, x, y, weights, names)
+        self.net, self.loss, self.samples = net, loss, samples
+
+    def block(self) -> SliceBlock:
+        training = self.net._workspace("inference", min(len(self.samples), PREDICT_ROWS))
+        configure_loss(training, self.loss, self.net.dtype.name)
+        return self.samples.block(training)
 
     def cost(self) -> float:
-        net, samples = self.net, self.samples
-        training = net._workspace("inference", min(len(samples), PREDICT_ROWS))
-        configure_loss(training, self.loss, net.dtype.name)
-        block = slice_block(training, x=samples.x, y=samples.y, weights=samples.weights)
-        total, weight, workers = 0.0, 0.0, net.region_for(min(len(samples), PREDICT_ROWS))
+        net, samples, block = self.net, self.samples, self.block()
+        workers = net.region_for(min(len(samples), PREDICT_ROWS))
         for first, last in net._slices(len(samples), PREDICT_ROWS):
             block.set(first=first, last=last)
             net._run(steps.evaluate_slice, block.address, workers)
-            total, weight = total + block.number("cost"), weight + block.number("weight")
+        total = block.number("cost")
         if not np.isfinite(total) and (found := samples.non_finite()):
             raise ValueError(found)
-        return total / weight
+        return total / block.number("weight")
 
 
 def epoch_order(net: Sequential, rows: int) -> np.ndarray:
     """The row numbers of the next epoch, shuffled; depends on the network's seed and how often it was shuffled alone."""
     net.epochs_shuffled += 1
-    return np.argsort(random_bits(net.seed, SHUFFLE_STREAM + net.epochs_shuffled, rows), kind="stable")
+    order = np.empty(rows, np.int64)
+    call_code(shuffle.of().resolve(), net.seed, SHUFFLE_STREAM + net.epochs_shuffled, rows, order.ctypes.data)
+    return order
 
 
 class RefusedData(ValueError):  # noqa: N818 (users see a ValueError)
@@ -157,6 +184,13 @@ class Snapshot:
         net.parameters[:] = net.kept
         net._moments[:], net._counters[0] = 0, 0
 
+    def go_back(self, net: Sequential, history: History) -> None:
+        """After a cost that was not finite: to the last finite epoch, or to before the first one."""
+        if history.cost or self.moments is net._moments:  # they went on from an earlier fit, and were not copied
+            self.begin_anew(net)
+        else:
+            self.restore(net)
+
 
 class Fit:
     """One call of `fit`: what it was given, and the state of its run."""
@@ -171,42 +205,44 @@ class Fit:
         net._use_optimizer(optimizer)
         self.training = net._workspace("fit", self.batch_size)
         configure(self.training, loss, optimizer, net.dtype.name)
-        self.block = slice_block(self.training, x=samples.x, y=samples.y, weights=samples.weights)
+        self.block = samples.block(self.training)
         self.workers = net.region_for(self.batch_size)
         self.steps_at_once = self.first_guess()
         self.history = History()
 
     def first_guess(self) -> int:
-        """Steps for the first compiled call: some thousandths of a second."""
+        """Steps for the first compiled call: some thousandths of a second, as a rule."""
         flops = 6.0 * self.batch_size * sum(layer.inputs * layer.outputs for layer in self.net.layers)
-        return max(1, int(0.01 / (flops / 1e10 + 5e-6)))
+        return max(1, int(GUESSED_SECONDS / (flops / 1e10 + 5e-6)))
 
     def run_epoch(self, epoch: int, shuffle: bool) -> None:
         """One epoch, in slices; the cost that is not finite, or a wrong label, raises."""
         rows, began = len(self.samples), time.perf_counter()
         order = epoch_order(self.net, rows) if shuffle else None
-        total, weight, step = 0.0, 0.0, 0
+        self.block.set(cost=0.0, weight=0.0)
+        step = 0
         while step < self.steps_per_epoch:
             count = min(self.steps_at_once, self.steps_per_epoch - step)
-            rates = self.rates(epoch, step, count)
+            rates = self.rates(epoch * self.steps_per_epoch + step, count)
             self.block.set(
                 first=step * self.batch_size, last=min((step + count) * self.batch_size, rows),
-                order=0 if order is None else order.ctypes.data, order_stride=8, rates=rates.ctypes.data,
+                order=0 if order is None else order.ctypes.data, rates=rates.ctypes.data,
             )  # fmt: skip
             self.run_slice(count)
             if self.block.fields[steps.SLICE["stopped"] // 8] >= 0:
                 self.stop(epoch, int(self.block.fields[steps.SLICE["stopped"] // 8]) // self.batch_size)
-            total, weight, step = total + self.block.number("cost"), weight + self.block.number("weight"), step + count
+            step += count
             self.history.steps += count
         if not self.net.keep_if_finite():  # the last update's doing: no cost has shown it yet
             self.stop(epoch, self.steps_per_epoch - 1)
         self.history.seconds.append(time.perf_counter() - began)
-        self.history.cost.append(total / weight)
+        self.history.cost.append(self.block.number("cost") / self.block.number("weight"))
         self.history.learning_rate.append(float(self.training.learning_rate[0]))
 
-    def rates(self, epoch: int, step: int, count: int) -> np.ndarray:
-        """The learning rate of each of the next `count` steps."""
-        epochs = epoch + np.arange(step, step + count) / self.steps_per_epoch
+    def rates(self, step: int, count: int) -> np.ndarray:
+        """The learning rate of each of `count` steps from that one, counted from the start of the fit."""
+        epoch, step_of_epoch = np.divmod(np.arange(step, step + count), self.steps_per_epoch)
+        epochs = epoch + step_of_epoch / self.steps_per_epoch
         return np.ascontiguousarray(self.optimizer.schedule(epochs), np.float64)
 
     def run_slice(self, count: int) -> None:
@@ -259,7 +295,8 @@ def fit(
     samples = Samples(net, loss, x, y, sample_weight)
     validation = None
     if validation_data is not None:
-        validation = Evaluation(net, loss, *validation_pair(validation_data), names="validation_x validation_y")
+        pair = validation_pair(validation_data)
+        validation = Evaluation(net, loss, Samples(net, loss, *pair, names="validation_x validation_y"))
         if found := validation.samples.non_finite():
             raise ValueError(found)
     watchers = callbacks_module.as_callbacks(callbacks)
@@ -293,10 +330,7 @@ def train(
             if any(stops):
                 break
     except (RefusedData, FloatingPointError):
-        if history.cost or last.moments is net._moments:
-            last.begin_anew(net)
-        else:
-            last.restore(net)
+        last.go_back(net, history)
         raise
     finally:
         for watcher in watchers:

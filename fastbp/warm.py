@@ -13,6 +13,7 @@ from fastbp.engine.dropout import dropout_backward, dropout_forward
 from fastbp.kernels.costs import COSTS, cost
 from fastbp.kernels.updates import RULES, update
 from fastbp.layers import Dense
+from fastbp.many import fit_many
 from fastbp.model import Sequential
 from fastbp.optimizers import Adam
 
@@ -37,6 +38,7 @@ def compile_operations(dtype: str) -> None:
         code.of(dtype).resolve()
     net, x, y = small_problem(dtype)
     net.fit(x, y, optimizer=Adam(), epochs=1, validation_data=(x, y), metrics=("accuracy",))
+    fit_many([net], x, y)
     net.backward(net.forward(x))
     net.step(Adam())
     for x_dtype in ("float32", "float64"):

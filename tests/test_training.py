@@ -5,7 +5,7 @@ import pytest
 from reference import numbers
 
 import fastbp as fb
-from fastbp import engine, schedules
+from fastbp import engine, schedules, training
 
 X = 4 * numbers((23, 5), np.dtype(np.float32), seed=5)
 Y = np.arange(23) * 7 % 5 % 3
@@ -103,6 +103,18 @@ def test_a_weight_of_two_is_as_a_sample_twice():
     cost = net.fit(X, Y, optimizer=SGD, batch_size=99, sample_weight=weights).cost
     assert cost == pytest.approx(other.fit(X[twice], Y[twice], optimizer=SGD, batch_size=99).cost)
     np.testing.assert_allclose(net.parameters, other.parameters, rtol=1e-12)
+
+
+def test_the_cost_does_not_depend_on_how_epochs_are_cut_into_slices(monkeypatch):
+    net, other = network("float64"), network("float64")  # sums of float32 costs would be exact
+    cost, run_slice = net.fit(X, Y, batch_size=1, epochs=6).cost, training.Fit.run_slice
+
+    def three_steps_at_once(self, count):
+        run_slice(self, count)
+        self.steps_at_once = 3
+
+    monkeypatch.setattr(training.Fit, "run_slice", three_steps_at_once)
+    assert cost == other.fit(X, Y, batch_size=1, epochs=6).cost
 
 
 def test_validation_costs_and_metrics_are_those_after_the_epoch():

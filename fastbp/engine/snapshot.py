@@ -36,7 +36,7 @@ def is_finite(real):
             n = start + length - i
             first = fma(load(p.source + size * i, n, real), zero, first)
             second = fma(load(p.source + size * (i + lanes), max(n - lanes, 0), real), zero, second)
-        if not reduce_add(first + second) == 0:
+        if reduce_add(first + second) != 0:  # true of NaN
             write(p.finite, 0)
         return 0
 

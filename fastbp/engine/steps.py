@@ -15,7 +15,19 @@ from fastbp._code import code_per_dtype
 from fastbp._jit import inner
 from fastbp._llvm import call, fetch, on_stack, read, ticks, write
 from fastbp.engine.minibatch import INT64_KIND, gather_labels, row_gatherer
-from fastbp.engine.table import BACKWARD, COST, FORWARD, GRADIENT, MINIBATCH, NETWORK, OPERATION_BYTES, UPDATE, Call, Network, Operation
+from fastbp.engine.table import (
+    BACKWARD,
+    COST,
+    FORWARD,
+    GRADIENT,
+    MINIBATCH,
+    NETWORK,
+    OPERATION_BYTES,
+    UPDATE,
+    Call,
+    Network,
+    Operation,
+)
 from fastbp.gemm.multiply import SERIAL_BELOW, most_parts, parts_for
 from fastbp.gemm.pack import copier
 from fastbp.gemm.region import run, threads_now
@@ -174,8 +186,8 @@ class Slice(NamedTuple):
     last: int
     rates: int  # address of a float64 learning rate for each step; 0: as it is
     out: int  # of predictions: the address of an Array
-    cost: float  # comes back: the sum of w_k c_k
-    weight: float  # comes back: the sum of w_k
+    cost: float  # the sum of w_k c_k is added to it, so that bits do not depend on how an epoch was cut into slices
+    weight: float  # the sum of w_k is added to it
     stopped: int  # comes back: the first row of the minibatch whose cost is not finite or whose labels are wrong; -1
 
 
@@ -282,7 +294,7 @@ def train_rows(real):
         s = fetch(Slice, args)
         t = fetch(Network, s.network)
         x, y, weights = fetch(Array, s.x), fetch(Array, s.y), fetch(Array, s.weights)
-        total, total_weight, step = 0.0, 0.0, 0
+        total, total_weight, step = s.cost, s.weight, 0
         write(args + AT_STOPPED, -1)
         for first in range(s.first, s.last, t.batch_size):
             began = now(t)
@@ -323,7 +335,7 @@ def evaluate_rows(real):
         s = fetch(Slice, args)
         batch_size = fetch(Network, s.network).batch_size
         x, y, weights = fetch(Array, s.x), fetch(Array, s.y), fetch(Array, s.weights)
-        total, total_weight = 0.0, 0.0
+        total, total_weight = s.cost, s.weight
         write(args + AT_STOPPED, -1)
         for first in range(s.first, s.last, batch_size):
             load_rows(s.network, x, s.order, s.order_stride, first, min(batch_size, s.last - first), False)

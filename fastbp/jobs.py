@@ -1,0 +1,155 @@
+"""Networks as jobs for compiled code: laid down, advanced, and brought up to date."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastbp import callbacks, losses, optimizers
+from fastbp.engine import many
+from fastbp.engine.clock import system_clock
+from fastbp.engine.memory import set_fields, zeros_apart
+from fastbp.gemm.region import region
+from fastbp.lowering import SliceBlock
+from fastbp.model import PREDICT_ROWS, Sequential
+from fastbp.schedules import Constant
+from fastbp.training import GUESSED_SECONDS, SLICE_SECONDS, Evaluation, Fit, Samples, Snapshot
+
+CHUNK_SECONDS = 1e-3  # by the guess, which is up to ten times too long: how late a thread may see that time is up
+RATES_AT_ONCE = 1 << 16  # steps whose learning rates are computed ahead, lest a job waits for more within a call
+EPOCHS_AT_ONCE = 1 << 16  # epochs whose figures have room, for the same reason
+LONG_EPOCH = 100_000  # rows; their order takes 8 bytes each
+
+
+class Plan(NamedTuple):
+    """One network and what it is to be trained with, checked."""
+
+    net: Sequential
+    loss: losses.Loss
+    optimizer: optimizers.Optimizer
+    batch_size: int
+    epochs: int
+    samples: Samples | None = None
+    validation: Evaluation | None = None
+
+
+class Work:
+    """One network while it is trained: its job for compiled code, and what the job's addresses refer to."""
+
+    def __init__(self, plan: Plan, shuffle: bool, stopping: callbacks.EarlyStopping | None):
+        net = self.net = plan.net
+        assert plan.samples is not None
+        self.last = Snapshot(net, plan.samples, plan.optimizer)
+        self.run = Fit(net, plan.samples, plan.loss, plan.optimizer, plan.batch_size, plan.epochs)
+        self.history = net.history = self.run.history
+        self.validation: SliceBlock | None = None
+        self.samples = plan.samples
+        self.figures = np.zeros((4, min(plan.epochs, EPOCHS_AT_ONCE)))
+        self.best = np.empty_like(net.parameters) if stopping is not None and stopping.restore_best else None
+        self.record = zeros_apart(len(many.Job._fields), np.int64)
+        self.address = self.record.ctypes.data
+        self.order = np.empty(len(plan.samples) if shuffle else 0, np.int64)  # takes memory when it is written
+        self.steps = plan.epochs * self.run.steps_per_epoch
+        self.rates_end = self.steps if isinstance(plan.optimizer.schedule, Constant) else 0
+        self.describe_training(plan, shuffle)
+        if plan.validation is not None:
+            self.describe_validation(plan.validation)
+        if stopping is not None:
+            self.set(patience=stopping.patience, min_delta=stopping.min_delta)
+
+    def describe_training(self, plan: Plan, shuffle: bool) -> None:
+        run, samples, net = self.run, self.samples, self.net
+        costs, validation_costs, learning_rates, seconds = (row.ctypes.data for row in self.figures)
+        self.set(
+            advance=many.advance.of(net.dtype.name).resolve(), training=run.block.address,
+            rows=0 if samples.rows is None else samples.rows.ctypes.data, row_count=len(samples),
+            order=self.order.ctypes.data if shuffle else 0, epochs=run.epochs, steps_per_epoch=run.steps_per_epoch,
+            steps_at_once=max(1, int(run.steps_at_once * CHUNK_SECONDS / GUESSED_SECONDS)),
+            last=net.kept.ctypes.data, best=0 if self.best is None else self.best.ctypes.data,
+            room=self.figures.shape[1], costs=costs, validation_costs=validation_costs, learning_rates=learning_rates,
+            seconds=seconds, epochs_shuffled=net.epochs_shuffled, best_cost=np.inf,
+        )  # fmt: skip
+
+    def describe_validation(self, validation: Evaluation) -> None:
+        self.validation = block = validation.block()
+        at_once = max(1, self.read("steps_at_once") * 3 * self.run.batch_size // PREDICT_ROWS) * PREDICT_ROWS
+        self.set(validation=block.address, validation_count=len(validation.samples), validation_at_once=at_once)
+
+    def set(self, **values: float) -> None:
+        set_fields(self.record, many.JOB, **values)
+
+    def read(self, name: str) -> int:
+        return int(self.record[many.JOB[name] // 8])
+
+    def precedence(self) -> tuple[bool, float]:
+        """The higher goes on first: in the midst of a long epoch, lest all networks hold an order of many rows; then what
+        takes longest, by a guess, so that the last networks end together."""
+        step, steps_per_epoch = self.read("step"), self.run.steps_per_epoch
+        return step % steps_per_epoch > 0 and len(self.order) > LONG_EPOCH, (self.steps - step) / self.run.steps_at_once
+
+    def supply(self) -> None:
+        """Learning rates for the next steps, where they are not constant; and the step at which to pause."""
+        step, steps_per_epoch = self.read("step"), self.run.steps_per_epoch
+        if self.rates_end < self.steps and self.rates_end - step <= RATES_AT_ONCE // 2:
+            self.rates = self.run.rates(step, min(RATES_AT_ONCE, self.steps - step))
+            self.rates_end = step + len(self.rates)
+            self.set(rates=self.rates.ctypes.data, rates_first=step)
+        self.set(pause=min(self.rates_end, (self.read("epoch") + self.figures.shape[1]) * steps_per_epoch))
+
+    def note(self) -> int:
+        """Bring the network and its history up to date; returns how many epochs are new."""
+        known, epochs, history = len(self.history.cost), self.read("epoch"), self.history
+        series = [history.cost, history.validation_cost, history.learning_rate, history.seconds]
+        for values, figures in zip(series, self.figures, strict=True):
+            if values is not history.validation_cost or self.validation is not None:
+                values.extend(figures[np.arange(len(values), epochs) % len(figures)].tolist())
+        history.steps, self.net.epochs_shuffled = self.read("step"), self.read("epochs_shuffled")
+        return epochs - known
+
+    def finish(self) -> None:
+        """What follows the last epoch, also of a fit that was interrupted."""
+        self.note()
+        if self.read("state") == many.NOT_FINITE:
+            self.last.go_back(self.net, self.history)
+        if self.best is not None and self.read("best_epoch"):
+            self.net.parameters[:] = self.best
+
+
+def train(works: list[Work], bar: callbacks.Progress | None) -> None:
+    """All networks, in compiled calls of SLICE_SECONDS."""
+    try:
+        if bar is not None:
+            bar.on_fit_begin(None, None)
+        running = works
+        while running:
+            advance(sorted(running, key=Work.precedence, reverse=True))
+            for work in running:
+                new = work.note()
+                if bar is not None:
+                    for _ in range(new):
+                        bar.on_epoch_end(work.net, work.history)
+                if work.read("state") != many.RUNNING:
+                    work.order = np.empty(0, np.int64)
+            running = [work for work in running if work.read("state") == many.RUNNING]
+    finally:
+        for work in works:
+            work.finish()
+        if bar is not None:
+            bar.on_fit_end(None, None)
+
+
+def advance(works: list[Work]) -> None:
+    """One compiled call."""
+    for work in works:
+        work.supply()
+    clock = np.array(system_clock(), np.int64)
+    addresses = np.array([work.address for work in works], np.int64)
+    block = np.zeros(len(many.Jobs._fields), np.int64)
+    set_fields(
+        block, many.JOBS,
+        jobs=addresses.ctypes.data, length=len(works), clock=clock.ctypes.data, duration=SLICE_SECONDS,
+    )  # fmt: skip
+    code = many.train_jobs.of()
+    code.resolve()
+    code.compiled.ctypes(block.ctypes.data, region.of().resolve())
