@@ -74,7 +74,9 @@ def fuses(training: Training, optimizer: optimizers.Optimizer) -> bool:
     batch_size = training.network[NETWORK["batch_size"] // 8]
     by_hand = training.operations[:, OPERATION["gradient"] // 8] == 0
     custom = (by_hand & (training.operations[:, OPERATION["weight_count"] // 8] > 0)).any()
-    return not (optimizer.clip_norm or custom or batch_size > blocks_for(getattr(types, training.parameters.dtype.name)).KC)
+    return not (
+        optimizer.clip_norm or custom or batch_size > blocks_for(getattr(types, training.parameters.dtype.name)).KC
+    )
 
 
 # ------------------------------------------------------------------------------------------ arrays for compiled code

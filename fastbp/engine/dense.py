@@ -97,7 +97,10 @@ def dense_gradient(real):
         call(product(real), (p, part, parts))
         if o.bias != 0:
             sums = o.bias_sums if t.updates != 0 else o.grad_b
-            call(column_sums(real), (on_stack(ColumnSums(o.delta, o.delta_stride, t.rows, o.outputs, sums, 0)), part, parts))
+            call(
+                column_sums(real),
+                (on_stack(ColumnSums(o.delta, o.delta_stride, t.rows, o.outputs, sums, 0)), part, parts),
+            )
             if t.updates != 0:
                 start, columns = share(o.outputs, lanes, part, parts)
                 biases = on_stack(updated(t, o, o.at + row * rows, 0, True))

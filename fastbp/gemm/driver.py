@@ -37,7 +37,9 @@ class Product(NamedTuple):
     finish_args: int
     work: int  # where to pack: `parts` times `work_pitch` bytes of memory
     work_pitch: int  # from one part's memory to the next one's: at least work_bytes(args, parts)
-    across: int  # in how many ways to share the rows if that costs little: a share that stays with a thread; 0: no matter
+    across: (
+        int  # in how many ways to share the rows if that costs little: a share that stays with a thread; 0: no matter
+    )
     strips: int  # 0, or `parts` times strip_bytes: C is not stored, each strip lies there for `finish` alone; k <= KC
 
 

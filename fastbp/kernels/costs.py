@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from numba import types
 
+from fastbp._check import INTEGER
 from fastbp._code import code_family
 from fastbp._jit import inlined, inner
 from fastbp._llvm import fetch, read, stack_room, write
@@ -18,6 +19,7 @@ from fastbp._vector import (
     first,
     fma,
     load,
+    maximum,
     minimum,
     reduce_add,
     select,
@@ -25,6 +27,7 @@ from fastbp._vector import (
     store,
     vector_of,
 )
+from fastbp.gemm.pack import block_transpose
 from fastbp.kernels.elementary import exp, log, log1p_of_fraction, times_exp
 from fastbp.kernels.samples import AT_COST, AT_WEIGHT, Loss, sample_readers, target_reader, wrong_label
 from fastbp.kernels.softmax import row_passes
@@ -164,23 +167,104 @@ def cross_entropy_row(real):
     return row
 
 
+def across_rows(real):
+    """across(loss, start, n, unit, sums, factors, total): what `cross_entropy_row` does, to the bit, for n rows at once, of
+    labels without smoothing and of no more columns than a vector has lanes: 8 ns a row at 10 columns instead of 23.
+
+    Vectors run across the rows, so that an exponential serves a column of all of them, and their sums are plain additions.
+    """
+    size, lanes = real.bitwidth // 8, vector_of(real).lanes
+    line = size * lanes
+    transpose = block_transpose(real, lanes)
+    weight_of, sample = sample_readers(real, True)
+
+    @inner
+    def note_rows(loss, start, n, unit, labels, scales, factors):
+        for i in range(n):
+            weight = weight_of(loss, start + i)
+            write(labels + size * i, real(sample(loss, start + i)[2]))
+            write(scales + size * i, real(weight * unit))
+            write(factors + 8 * i, weight)
+
+    @inner
+    def highest(z, columns):
+        top = load(z, lanes, real)
+        for j in range(1, columns):
+            top = maximum(top, load(z + line * j, lanes, real))
+        return top
+
+    @inner
+    def exponentials(z, e, columns, top, label):
+        at_label = splat(real, 0.0)
+        for j in range(columns):
+            x = load(z + line * j, lanes, real) - top
+            at_label = select(label == real(j), x, at_label)
+            power = times_exp(1, x)
+            store(z + line * j, power, lanes)
+            store(e + line * j, power, lanes)
+        return at_label
+
+    @inner
+    def sum_of_columns(e, columns):
+        """As `reduce_add` adds lanes."""
+        half = lanes // 2
+        while half > 0:
+            for j in range(min(half, columns - half)):
+                place = e + line * j
+                store(place, load(place, lanes, real) + load(place + line * half, lanes, real), lanes)
+            half //= 2
+        return load(e, lanes, real)
+
+    def across(loss, start, n, unit, sums, factors, total):
+        z, e, labels = stack_room(1024), stack_room(1024), stack_room(256)
+        scales, terms = labels + line, labels + 2 * line
+        note_rows(loss, start, n, unit, labels, scales, factors)
+        transpose(z, line, loss.z + start * loss.z_stride, loss.z_stride, loss.columns, n)
+        label = load(labels, n, real)
+        store(terms, exponentials(z, e, loss.columns, highest(z, loss.columns), label), lanes)
+        powers = sum_of_columns(e, loss.columns)
+        store(sums, powers, lanes)
+        if loss.delta != 0:
+            share, scale = splat(real, 1.0) / powers, load(scales, n, real)
+            for j in range(loss.columns):
+                t = select(label == real(j), splat(real, 1.0), 0)
+                store(z + line * j, scale * fma(share, load(z + line * j, lanes, real), -t), lanes)
+            transpose(e, line, z, line, lanes, loss.columns)
+            for i in range(n):
+                store(loss.delta + (start + i) * loss.delta_stride, load(e + line * i, lanes, real), loss.columns)
+        for i in range(n):
+            total -= read(factors + 8 * i, types.float64) * types.float64(read(terms + size * i, real))
+        return total
+
+    return inner(across)
+
+
 def cross_entropy_rows(real, takes_labels):
     """rows(loss, unit) for the cross-entropy: a logarithm for as many rows as a vector has lanes, a third faster."""
-    size, lanes, row = real.bitwidth // 8, vector_of(real).lanes, cross_entropy_row(real)
+    size, lanes, row, across = real.bitwidth // 8, vector_of(real).lanes, cross_entropy_row(real), across_rows(real)
     weight_of, sample = sample_readers(real, takes_labels)
+
+    @inner
+    def one_by_one(loss, start, n, unit, sums, factors, total):
+        for i in range(n):
+            weight, (z, y, label, delta) = weight_of(loss, start + i), sample(loss, start + i)
+            sum_t, sum_tx, sum_exp = row(loss, z, y, label, delta, weight * unit)
+            total -= weight * sum_tx
+            write(sums + size * i, sum_exp)
+            write(factors + 8 * i, weight * sum_t)
+        return total
 
     @inner
     def rows(loss, unit):
         sums = stack_room(512)
         factors, total = sums + size * lanes, 0.0
+        narrow = loss.columns <= lanes and loss.y_kind >= INTEGER and loss.parameter == 0
         for start in range(0, loss.rows, lanes):
             n = min(lanes, loss.rows - start)
-            for i in range(n):
-                weight, (z, y, label, delta) = weight_of(loss, start + i), sample(loss, start + i)
-                sum_t, sum_tx, sum_exp = row(loss, z, y, label, delta, weight * unit)
-                total -= weight * sum_tx
-                write(sums + size * i, sum_exp)
-                write(factors + 8 * i, weight * sum_t)
+            if narrow:
+                total = across(loss, start, n, unit, sums, factors, total)
+            else:
+                total = one_by_one(loss, start, n, unit, sums, factors, total)
             store(sums, log(load(sums, n, real)), n)
             for i in range(n):
                 total += read(factors + 8 * i, types.float64) * read(sums + size * i, real)
