@@ -67,7 +67,7 @@ def planner(real):
         """Where the panel is read often enough, or where its rows lie 4,096 bytes apart: in one set of the L1 cache."""
         if p.ars != size and p.acs != size:
             return False
-        return n >= 256 or (p.acs == size and p.ars % 4096 == 0 and n > NR)
+        return (n >= 256 and p.ars == size) or (p.acs == size and p.ars % 4096 == 0 and n > NR)
 
     @inner
     def packs_b(p, m):
