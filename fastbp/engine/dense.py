@@ -91,7 +91,9 @@ def dense_gradient(real):
         sizes, row = (rows, columns, t.rows), size * columns
         if t.updates != 0:
             weights = on_stack(updated(t, o, o.at, row, False))
-            p = on_stack(Product(*left, *right, 0, 0, *sizes, 0, t.update_pass, weights, *work, across, t.strips))
+            p = on_stack(
+                Product(*left, *right, o.weights, row, *sizes, 0, t.update_pass, weights, *work, across, t.strips)
+            )
         else:
             p = on_stack(Product(*left, *right, o.grad_w, row, *sizes, 0, 0, 0, *work, across, 0))
         call(product(real), (p, part, parts))

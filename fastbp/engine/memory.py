@@ -15,6 +15,7 @@ from fastbp.gemm.team import team_bytes
 from fastbp.kernels.updates import CONSTANTS_BYTES
 
 LINE = 64  # bytes: every buffer and every row of one begins at a cache line
+CONFLICT = 4096  # bytes: addresses so far apart share a set of the L1 cache
 
 
 class Layer(NamedTuple):
@@ -128,6 +129,8 @@ class Plan:
 
     def matrix(self, columns: int) -> Buffer:
         stride = rounded_up(columns * self.size, LINE)
+        if stride % CONFLICT == 0:  # a column of it would lie in one set of the L1 cache
+            stride += LINE
         return Buffer(self.arena.reserve(stride * self.batch_size), stride)
 
     def work_of(self, layer: Layer, dtype: np.dtype) -> int:

@@ -40,7 +40,10 @@ class Product(NamedTuple):
     across: (
         int  # in how many ways to share the rows if that costs little: a share that stays with a thread; 0: no matter
     )
-    strips: int  # 0, or `parts` times strip_bytes: C is not stored, each strip lies there for `finish` alone; k <= KC
+    strips: (
+        int  # 0, or `parts` times strip_bytes: C is not stored, each strip lies there for `finish` alone, which updates
+    )
+    # the matrix at c by it; k <= KC
 
 
 @inner
@@ -141,7 +144,7 @@ def product(real):
     packs_a, packs_b, rows_shared, work_layout = planner(real)
 
     @inlined
-    def strip(p, c, crs, m, column, columns, first, kc, a, ars, acs, b_panels, fills_b, ahead, ahead_m):
+    def strip(p, c, crs, row, m, column, columns, first, kc, a, ars, acs, b_panels, fills_b, ahead, ahead_m):
         """m <= MR rows of one KC block: the tiles along a strip of C, which begins at `c`."""
         for j in range(0, columns, NR):
             if ahead_m > 0:
@@ -156,7 +159,9 @@ def product(real):
                     if fills_b:
                         pack_b(b, p.brs, p.bcs, kc, n, packed, stride)
                     b, brs = packed, stride
-            run_tile(a, ars, acs, b, brs, panel, kc, c + size * j, crs, m, n, p.accumulate != 0 or first > 0)
+            following = p.c + row * p.crs + size * (column + j)
+            accumulate = p.accumulate != 0 or first > 0
+            run_tile(a, ars, acs, b, brs, panel, kc, c + size * j, crs, m, n, accumulate, following, p.crs)
 
     @inlined
     def block(p, row, rows, column, columns, first, kc, a_panels, row_pitch, fills_a, b_panels, kept):
@@ -173,7 +178,7 @@ def product(real):
             c, crs = p.c + (row + i) * p.crs + size * column, p.crs
             if kept != 0:  # whole rows of C lie side by side, as in the matrix that `finish` may update
                 c, crs = kept, size * (columns if columns == p.n else NC)
-            strip(p, c, crs, m, column, columns, first, kc, a, ars, acs, b_panels, i == 0, ahead, ahead_m)
+            strip(p, c, crs, row + i, m, column, columns, first, kc, a, ars, acs, b_panels, i == 0, ahead, ahead_m)
             if first + kc >= p.k and p.finish != 0:
                 call(p.finish, (p.finish_args, c, crs, row + i, column, m, columns))
 

@@ -5,13 +5,15 @@
 The sum is one chain of fused multiply-adds in ascending k, begun from C or from zero: its bits depend neither on the
 tile's shape nor on KC. `tile(real)` makes the intrinsic of that contract:
 
-    tile(a, ars, acs, b, brs, panel, kc, c, crs, m, n, accumulate)
+    tile(a, ars, acs, b, brs, panel, kc, c, crs, m, n, accumulate, next, next_stride)
 
 - addresses and strides are int64, in bytes; A has any two strides, rows of B and C are contiguous;
 - n > NR counts as NR; columns from n on are neither read nor written; C is not read unless `accumulate`;
 - where the instruction set lacks masked loads, B is read up to the next whole vector, unless `panel`;
 - panel: 0, or the address of a panel, n rounded up to whole vectors wide, which the tile fills with the B that it reads,
-  zero from column n on (only for m above the second largest row count).
+  zero from column n on (only for m above the second largest row count);
+- next, next_stride: a block of that shape that is going to be touched next, C itself or what C will update: it is fetched
+  meanwhile.
 """
 
 from typing import NamedTuple
@@ -24,7 +26,7 @@ from numba.extending import intrinsic
 from fastbp._llvm import I8, I32, I64, emit_prefetch
 from fastbp.gemm.isa import blocks_for, target_isa
 
-ARGUMENTS = "a ars acs b brs panel kc c crs m n accumulate"
+ARGUMENTS = "a ars acs b brs panel kc c crs m n accumulate next next_stride"
 
 
 class Vectors:
@@ -96,8 +98,9 @@ class Tile:
         self.a_rows = [self.at(self.a, bd.mul(self.ars, row)) for row in row_numbers]
         c_rows = [self.at(self.c, bd.mul(self.crs, row)) for row in row_numbers]
         self.c_places = {(i, j): bd.gep(c_rows[i], [I64(j * v.lanes * v.size)]) for i, j in self.cells}
-        for place in self.c_places.values():  # C is touched after the k loop: fetch it meanwhile
-            emit_prefetch(bd, place)
+        next_rows = [self.at(self.next, bd.mul(self.next_stride, row)) for row in row_numbers]
+        for i, j in self.cells:
+            emit_prefetch(bd, self.vector_of(next_rows[i], j))
         sums = self.k_loop(self.starting_sums())
         for cell in self.cells:
             v.store(sums[cell], self.c_places[cell], self.masks[cell[1]])
@@ -215,7 +218,7 @@ def tile(real):
         return bd.and_(fitting, bd.icmp_unsigned("!=", panel, I64(0))) if shape.fills_panel else fitting
 
     @intrinsic
-    def run(typingctx, a, ars, acs, b, brs, panel, kc, c, crs, m, n, accumulate):
+    def run(typingctx, a, ars, acs, b, brs, panel, kc, c, crs, m, n, accumulate, next, next_stride):
         def codegen(context, bd, signature, args):
             panel, m, n = args[5], args[9], args[10]
             end = bd.append_basic_block("tile.end")
