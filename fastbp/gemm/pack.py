@@ -91,14 +91,14 @@ def a_packer(real):
 
 
 def a_prefetcher(real):
-    """prefetch_a(a, ars, acs, m, kc, share, shares): a share of the next panel of A, so that packing finds it in L2."""
+    """prefetch_a(a, ars, acs, m, begin, end): those columns of the next panel of A, so that packing finds them in L2."""
     size = blocks_for(real).size
 
     @inner
-    def prefetch_a(a, ars, acs, m, kc, share, shares):
+    def prefetch_a(a, ars, acs, m, begin, end):
         columns = ars == size
         rows, step = (1, 1) if columns else (m, 64 // size)
-        for p in range(share * kc // shares, (share + 1) * kc // shares, step):
+        for p in range(begin, end, step):
             for i in range(rows):
                 prefetch(a + i * ars + p * acs)
 
