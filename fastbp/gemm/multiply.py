@@ -13,7 +13,7 @@ from fastbp.gemm.region import run, threads_now
 from fastbp.gemm.team import TEAM
 
 SERIAL_BELOW = 1.0e6  # floating-point operations: below, waking a second thread costs more than it saves
-TEAM_SERIAL_BELOW = 0.3e6  # the same where the second thread is awake, in a team
+TEAM_SERIAL_BELOW = 0.2e6  # the same where the second thread is awake, in a team
 
 
 @inner
