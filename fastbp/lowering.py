@@ -17,7 +17,7 @@ from fastbp.engine.dense import dense_backward, dense_forward, dense_gradient
 from fastbp.engine.dropout import dropout_backward, dropout_forward
 from fastbp.engine.memory import Layer as Lowered
 from fastbp.engine.memory import Training, set_fields, zeros_apart
-from fastbp.engine.table import NETWORK, OPERATION
+from fastbp.engine.table import NETWORK
 from fastbp.gemm.isa import blocks_for
 from fastbp.kernels.updates import rule_constants, update, update_pass
 from fastbp.layers import Custom, Dense, Dropout, Layer
@@ -43,9 +43,9 @@ def lowered(layer: Layer, dtype: str) -> Lowered:
     )  # fmt: skip
 
 
-def configure(training: Training, loss: losses.Loss, optimizer: optimizers.Optimizer, dtype: str) -> None:
+def configure(training: Training, loss: losses.Loss, optimizer: optimizers.Optimizer, dtype: str, fused: bool) -> None:
     configure_loss(training, loss, dtype)
-    use_optimizer(training, optimizer, dtype)
+    use_optimizer(training, optimizer, dtype, fused)
 
 
 def configure_loss(training: Training, loss: losses.Loss, dtype: str) -> None:
@@ -55,28 +55,22 @@ def configure_loss(training: Training, loss: losses.Loss, dtype: str) -> None:
     )  # fmt: skip
 
 
-def use_optimizer(training: Training, optimizer: optimizers.Optimizer, dtype: str) -> None:
+def use_optimizer(training: Training, optimizer: optimizers.Optimizer, dtype: str, fused: bool) -> None:
     *numbers, weight_decay = optimizer.numbers
     settings = {f"h{i}": float(x) for i, x in enumerate(numbers)}
     set_fields(
         training.network, NETWORK,
         update=update.of(dtype, optimizer.rule).resolve(), update_pass=update_pass.of(dtype, optimizer.rule).resolve(),
-        rule_constants=rule_constants.of(dtype, optimizer.rule).resolve(), fuses=int(fuses(training, optimizer)),
+        rule_constants=rule_constants.of(dtype, optimizer.rule).resolve(), fuses=int(fused),
         weight_decay=float(weight_decay),
         clip_norm=float(optimizer.clip_norm or np.inf), clip_value=float(optimizer.clip_value or np.inf), **settings,
     )  # fmt: skip
     training.learning_rate[0] = optimizer.schedule(np.zeros(1))[0]
 
 
-def fuses(training: Training, optimizer: optimizers.Optimizer) -> bool:
-    """Whether a step can update each parameter as soon as its gradient is there: not before their norm is known, nor where
-    a sum over the minibatch comes in several blocks, nor what an operation of the user's leaves in the flat vector."""
-    batch_size = training.network[NETWORK["batch_size"] // 8]
-    by_hand = training.operations[:, OPERATION["gradient"] // 8] == 0
-    custom = (by_hand & (training.operations[:, OPERATION["weight_count"] // 8] > 0)).any()
-    return not (
-        optimizer.clip_norm or custom or batch_size > blocks_for(getattr(types, training.parameters.dtype.name)).KC
-    )
+def longest_sum(dtype: str) -> int:
+    """How many terms of a product's sums are added in one block."""
+    return blocks_for(getattr(types, dtype)).KC
 
 
 # ------------------------------------------------------------------------------------------ arrays for compiled code

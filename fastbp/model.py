@@ -16,7 +16,7 @@ from fastbp.engine.snapshot import copy_if_finite
 from fastbp.gemm.multiply import TEAM_SERIAL_BELOW
 from fastbp.gemm.region import region
 from fastbp.layers import Custom, Dense, Dropout, Layer, initial
-from fastbp.lowering import Description, configure, in_compiled_form, lowered, slice_block, use_optimizer
+from fastbp.lowering import Description, configure, in_compiled_form, longest_sum, lowered, slice_block, use_optimizer
 from fastbp.schedules import whole_number
 
 DTYPES = ("float32", "float64")
@@ -47,7 +47,7 @@ class Sequential:
         self.layers = tuple(layers)
         check_chain(self.layers)
         self.parameters = zeros_apart(sum(layer.size for layer in self.layers), self.dtype)
-        self.gradients = zeros_apart(self.parameters.size, self.dtype)
+        self._gradients: np.ndarray | None = None
         self.history: Any = None
         self.metadata: dict[str, Any] = {}
         self.epochs_shuffled = 0
@@ -55,7 +55,7 @@ class Sequential:
         self._moments = np.zeros((0, self.parameters.size), self.dtype)
         self._rule: str | None = None
         self.kept = np.zeros(0, self.dtype)  # the last finite parameters of a fit
-        self._workspaces: dict[tuple[str, int], Training] = {}
+        self._workspaces: dict[tuple[str, int, bool], Training] = {}
         self._few: dict[np.dtype, Few] = {}  # by the dtype of x
         self._rows = 0  # of the last forward pass by hand
         self._adopt()
@@ -85,6 +85,14 @@ class Sequential:
         return "\n".join([*rows, f"     {self.dtype.name:60s} {self.parameters.size:>10,d} parameters"])
 
     @property
+    def gradients(self) -> np.ndarray:
+        """The flat vector of the last `backward`, in the order of `parameters`; made at the first use. A `fit` stores none, nor
+        does `engine.train_step`, unless it clips by the global norm, its minibatches are large, or an operation is yours."""
+        if self._gradients is None:
+            self._gradients = zeros_apart(self.parameters.size, self.dtype)
+        return self._gradients
+
+    @property
     def inputs(self) -> int:
         """Columns of x."""
         return self.layers[0].inputs
@@ -96,19 +104,22 @@ class Sequential:
 
     # ------------------------------------------------------------------------------------------------ the compiled side
 
-    def _make_training(self, batch_size: int) -> Training:
+    def _make_training(self, batch_size: int, stores: bool) -> Training:
+        """With room for gradients if it `stores` them."""
         layers = [lowered(layer, self.dtype.name) for layer in self.layers]
-        state = State(self.parameters, self.gradients, self._moments, self._counters, self.seed)
+        state = State(
+            self.parameters, self.gradients if stores else self.parameters[:0], self._moments, self._counters, self.seed
+        )
         return make_training(layers, state, batch_size)
 
-    def _workspace(self, purpose: str, batch_size: int) -> Training:
+    def _workspace(self, purpose: str, batch_size: int, stores: bool = False) -> Training:
         """A Training for one purpose, kept for the next time with that batch size: what one purpose leaves in its buffers
         (between a forward and a backward pass, in the midst of a fit) another must not overwrite."""
-        key = (purpose, batch_size)
+        key = (purpose, batch_size, stores)
         if key not in self._workspaces:
             if len(self._workspaces) >= 8:
                 self._workspaces.pop(next(iter(self._workspaces)))
-            self._workspaces[key] = self._make_training(batch_size)
+            self._workspaces[key] = self._make_training(batch_size, stores)
         return self._workspaces[key]
 
     def _use_optimizer(self, optimizer: optimizers.Optimizer) -> None:
@@ -118,6 +129,15 @@ class Sequential:
             self._moments = zeros_apart((optimizer.moments, self.parameters.size), self.dtype)
             self._counters[0] = 0
             self._forget_workspaces()
+
+    def fuses(self, optimizer: optimizers.Optimizer, batch_size: int) -> bool:
+        """Whether a step can update each parameter as soon as its gradient is there.
+
+        Not before their norm is known, nor where a sum over the minibatch comes in several blocks, nor what a layer of the
+        user's leaves in the flat vector.
+        """
+        custom = any(isinstance(layer, Custom) and layer.size for layer in self.layers)
+        return not (optimizer.clip_norm or custom or batch_size > longest_sum(self.dtype.name))
 
     def _forget_workspaces(self) -> None:
         """They hold addresses of moments: whoever gives the network others calls this."""
@@ -138,8 +158,8 @@ class Sequential:
         check_last_activation(self, loss)
         batch_size = whole_number("batch_size", batch_size, at_least=1)
         self._use_optimizer(optimizer)
-        training = self._make_training(batch_size)
-        configure(training, loss, optimizer, self.dtype.name)
+        training = self._make_training(batch_size, stores=True)
+        configure(training, loss, optimizer, self.dtype.name, self.fuses(optimizer, batch_size))
         return training
 
     def _run(self, code: Any, *arguments: int) -> int:
@@ -165,9 +185,9 @@ class Sequential:
     def forward(self, x: Any) -> np.ndarray:
         """The output (K, outputs) for a minibatch x (K, inputs), in training: dropout acts. `backward` may follow."""
         x = in_compiled_form(data.as_matrix("x", x, self.inputs))
-        batch_size = max([len(x), *(size for purpose, size in self._workspaces if purpose == "by hand")])
+        batch_size = max([len(x), *(size for purpose, size, _ in self._workspaces if purpose == "by hand")])
         out = np.empty((len(x), self.outputs), self.dtype)
-        self._active, self._rows = self._workspace("by hand", batch_size), len(x)
+        self._active, self._rows = self._workspace("by hand", batch_size, stores=True), len(x)
         args = slice_block(self._active, x=x, out=out, last=len(x))
         self._run(steps.forward_minibatch, args.address, self.region_for(len(x)))
         return out
@@ -191,8 +211,8 @@ class Sequential:
         """Update the parameters by the gradients of the last `backward`. A schedule counts as its rate at the start."""
         optimizer = optimizers.as_optimizer(optimizer)
         self._use_optimizer(optimizer)
-        training = self._workspace("update", 1)
-        use_optimizer(training, optimizer, self.dtype.name)
+        training = self._workspace("update", 1, stores=True)
+        use_optimizer(training, optimizer, self.dtype.name, fused=False)
         self._run(
             steps.update, training.network.ctypes.data, region.of().resolve() if self.parameters.size > 30000 else 0
         )
@@ -252,7 +272,7 @@ class Sequential:
     def _make_few(self, x_dtype: np.dtype) -> Few:
         """For as many rows as one thread works on in any case, PREDICT_ROWS at most."""
         rows = max(rows for rows in range(1, PREDICT_ROWS + 1) if self.region_for(rows) == 0)
-        training = self._make_training(rows)
+        training = self._make_training(rows, stores=False)
         return Few(few_predictor(self.dtype.name, x_dtype.name), training.network.ctypes.data, training)
 
     def evaluate(self, x: Any, y: Any, loss: Any = "softmax_cross_entropy", sample_weight: Any = None) -> float:

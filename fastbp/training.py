@@ -203,8 +203,9 @@ class Fit:
         self.batch_size, self.epochs = min(batch_size, len(samples)), epochs
         self.steps_per_epoch = -(-len(samples) // self.batch_size)
         net._use_optimizer(optimizer)
-        self.training = net._workspace("fit", self.batch_size)
-        configure(self.training, loss, optimizer, net.dtype.name)
+        fused = net.fuses(optimizer, self.batch_size)
+        self.training = net._workspace("fit", self.batch_size, stores=not fused)
+        configure(self.training, loss, optimizer, net.dtype.name, fused)
         self.block = samples.block(self.training)
         self.workers = net.region_for(self.batch_size)
         self.steps_at_once = self.first_guess()

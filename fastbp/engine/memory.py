@@ -40,7 +40,7 @@ class State(NamedTuple):
     """The arrays of a network that outlive a Training."""
 
     parameters: np.ndarray
-    gradients: np.ndarray
+    gradients: np.ndarray  # empty where none are stored
     moments: np.ndarray  # (moments of the optimizer, parameters); the first serves as m, the last as v
     counters: np.ndarray  # updates made, forward passes of training made
     seed: int
@@ -177,6 +177,11 @@ def make_training(layers: list[Layer], state: State, batch_size: int, **settings
     )
 
 
+def address_in(vector: np.ndarray, at: int) -> int:
+    """The address `at` bytes into the vector; 0 where it is empty."""
+    return int(vector.ctypes.data) + at if vector.size else 0
+
+
 def fill_operation(record: np.ndarray, i: int, plan: Plan, state: State, base: int) -> None:
     layer, size = plan.layers[i], plan.size
     below, above = plan.layers[i - 1] if i else None, plan.layers[i + 1] if i + 1 < len(plan.layers) else None
@@ -190,14 +195,14 @@ def fill_operation(record: np.ndarray, i: int, plan: Plan, state: State, base: i
     if layer.weights is not None:
         at = layer.weights.start * size
         set_fields(
-            record, OPERATION, weights=state.parameters.ctypes.data + at, grad_w=state.gradients.ctypes.data + at,
+            record, OPERATION, weights=state.parameters.ctypes.data + at, grad_w=address_in(state.gradients, at),
             weight_count=layer.weights.stop - layer.weights.start, at=at, bias_sums=base + plan.bias_sums,
             by_input=int(layer.by_input),
         )  # fmt: skip
     if layer.bias is not None:
         at = layer.bias.start * size
         set_fields(
-            record, OPERATION, bias=state.parameters.ctypes.data + at, grad_b=state.gradients.ctypes.data + at,
+            record, OPERATION, bias=state.parameters.ctypes.data + at, grad_b=address_in(state.gradients, at),
             bias_count=layer.bias.stop - layer.bias.start,
         )  # fmt: skip
     if layer.derivative and not (above is not None and above.propagates):

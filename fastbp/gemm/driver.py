@@ -61,7 +61,10 @@ def share(total, unit, part, parts):
 
 @functools.cache
 def planner(real):
-    """The decisions for one dtype: tile_width, packs_a, packs_b, rows_shared, work_layout; measurements in fastbp/gemm/README.md."""
+    """The decisions for one dtype: tile_width, packs_a, packs_b, rows_shared, work_layout.
+
+    What was measured stands in fastbp/gemm/README.md.
+    """
     size, lanes, MR, NR, KC, MC, NC = blocks_for(real)
     masked_loads = target_isa().masked_loads
 
@@ -144,7 +147,7 @@ def strip_bytes(real) -> int:
 @code_per_dtype
 def product(real):
     """product(args, part, parts): compute part number `part` of `parts` of the Product at `args`."""
-    size, lanes, MR, NR, KC, MC, NC = blocks_for(real)
+    size, lanes, MR, _, KC, MC, NC = blocks_for(real)
     run_tile, pack_b = tile(real), pack.b_packer(real)
     pack_a, prefetch_a = pack.a_packer(real), pack.a_prefetcher(real)
     tile_width, packs_a, packs_b, rows_shared, work_layout = planner(real)

@@ -14,7 +14,7 @@ ROWS = (1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 50, 64, 65, 130)
 def block_of(a, b, c, accumulate):
     sizes = (len(a), 1, a.shape[1])
     fields = [a.ctypes.data, *a.strides, b.ctypes.data, *b.strides, c.ctypes.data, c.strides[0], *sizes, accumulate]
-    return np.array([*fields, 0, 0, 0, 0], np.int64)
+    return np.array([*fields, 0, 0, 0, 0, 0, 0], np.int64)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

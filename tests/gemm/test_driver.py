@@ -24,14 +24,14 @@ class Call:
         self.result = c
         self.product = [*left, *right, c.ctypes.data, c.strides[0], *sizes, accumulate, finish, finish_args]
 
-    def run(self, parts, pitch=0):
+    def run(self, parts, pitch=0, across=0, strips=0):
         """Compute all parts; returns how many bytes each may pack into."""
-        block = np.array([*self.product, 0, 0], np.int64)
+        block = np.array([*self.product, 0, 0, across, strips], np.int64)
         needed = self.call_code(driver.work_bytes.of(self.dtype), block.ctypes.data, parts)
         pitch = needed + pitch
         room = np.full(parts * pitch + 64 + 2**17, GUARD, np.uint8)
         start = -room.ctypes.data % 64
-        block[-2:] = room.ctypes.data + start, pitch
+        block[-4:-2] = room.ctypes.data + start, pitch
         for part in range(parts):
             assert self.call_code(driver.product.of(self.dtype), block.ctypes.data, part, parts) == 0
         outside = np.ones(len(room), bool)
@@ -67,7 +67,7 @@ def test_any_number_of_parts_gives_the_scalar_chains_and_packs_only_inside_its_m
             Call(call_code, left, right, c).run(parts)
             assert c.tobytes() == wanted, (place_a, place_b, parts)
             c[...] = start
-            Call(call_code, left, right, c, accumulate=True).run(parts, pitch=192)
+            Call(call_code, left, right, c, accumulate=True).run(parts, pitch=192, across=parts)
             assert c.tobytes() == added, (place_a, place_b, parts)
 
 
@@ -141,3 +141,31 @@ def test_twice_in_a_row_gives_the_same_bits(call_code, framed):
     for c in results:
         Call(call_code, a, b, c).run(2)
     assert results[0].tobytes() == results[1].tobytes()
+
+
+@cfunc(types.int64(*[types.int64] * 7))
+def copy_out(args, c, crs, row, column, rows, columns):
+    """Copies the block to its place in the matrix of float32 whose address and stride lie at args."""
+    target, stride = _llvm.read(args, types.int64), _llvm.read(args + 8, types.int64)
+    for i in range(rows):
+        for j in range(columns):
+            place = target + (row + i) * stride + 4 * (column + j)
+            _llvm.write(place, _llvm.read(c + i * crs + 4 * j, types.float32))
+    return 0
+
+
+@pytest.mark.parametrize("size", [size for size in SIZES if size[2] <= KC], ids=str)
+def test_a_product_that_is_not_stored_hands_over_every_strip(call_code, framed, size):
+    m, n, k = size
+    a, b = numbers((m, k), np.float32), numbers((k, n), np.float32, 2)
+    for parts in (1, 2, 3, 4):
+        untouched, copied = framed((m, n), np.float32), np.full((m, n), np.nan, np.float32)
+        untouched[...] = 7
+        where = np.array([copied.ctypes.data, copied.strides[0]], np.int64)
+        strips = np.zeros(parts * driver.strip_bytes(types.float32), np.uint8)
+        call = Call(
+            call_code, np.asfortranarray(a), b, untouched, finish=copy_out.address, finish_args=where.ctypes.data
+        )
+        call.run(parts, strips=strips.ctypes.data)
+        assert copied.tobytes() == product(a, b).tobytes()
+        assert (untouched == 7).all()

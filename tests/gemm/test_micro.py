@@ -20,7 +20,7 @@ def compiled_tile(dtype):
 
     @njit
     def call(x):
-        run(x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7], x[8], x[9], x[10], x[11])
+        run(x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7], x[8], x[9], x[10], x[11], x[12], x[13])
 
     return call
 
@@ -32,7 +32,9 @@ def run_tile(a, b, c, n=None, accumulate=False, panel=None):
     n = c.shape[1] if n is None else n
     left, right = [a.ctypes.data, *a.strides], [b.ctypes.data, b.strides[0]]
     result = [c.ctypes.data, c.strides[0]]
-    compiled_tile(str(a.dtype))(np.array([*left, *right, where_panel, kc, *result, m, n, accumulate], np.int64))
+    compiled_tile(str(a.dtype))(
+        np.array([*left, *right, where_panel, kc, *result, m, n, accumulate, *result], np.int64)
+    )
 
 
 def widths(dtype):

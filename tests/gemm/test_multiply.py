@@ -20,7 +20,7 @@ def multiplied(call_code, a, b, c, accumulate=False, parallel=False):
     left, right = (a.ctypes.data, *a.strides), (b.ctypes.data, *b.strides)
     sizes = (len(a), b.shape[1], a.shape[1])
     result = (c.ctypes.data, c.strides[0])
-    block = np.array([*left, *right, *result, *sizes, accumulate, 0, 0, 0, 0], np.int64)
+    block = np.array([*left, *right, *result, *sizes, accumulate, 0, 0, 0, 0, 0, 0], np.int64)
     threads = region.of().resolve() if parallel else 0
     assert call_code(CODES[str(a.dtype)], block.ctypes.data, c.strides[1], threads) == 0
     return c
