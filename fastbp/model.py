@@ -13,7 +13,7 @@ from fastbp.engine import steps
 from fastbp.engine.few import few_predictor
 from fastbp.engine.memory import State, Training, make_training, zeros_apart
 from fastbp.engine.snapshot import copy_if_finite
-from fastbp.gemm.multiply import TEAM_SERIAL_BELOW
+from fastbp.gemm.multiply import TEAM_SERIAL_BELOW, shareable_flops
 from fastbp.gemm.region import region
 from fastbp.layers import Custom, Dense, Dropout, Layer, initial
 from fastbp.lowering import Description, configure, in_compiled_form, longest_sum, lowered, slice_block, use_optimizer
@@ -177,7 +177,7 @@ class Sequential:
 
     def region_for(self, rows: int) -> int:
         """The address of the parallel region, or 0 where no product of so many rows would be shared."""
-        largest = max(2.0 * layer.inputs * layer.outputs * rows for layer in self.layers)
+        largest = max(shareable_flops(2.0 * layer.inputs * layer.outputs, rows) for layer in self.layers)
         return region.of().resolve() if largest >= TEAM_SERIAL_BELOW else 0
 
     # --------------------------------------------------------------------------------------------------------- by hand

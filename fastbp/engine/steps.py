@@ -28,7 +28,7 @@ from fastbp.engine.table import (
     Network,
     Operation,
 )
-from fastbp.gemm.multiply import SERIAL_BELOW, most_parts, parts_for
+from fastbp.gemm.multiply import SERIAL_BELOW, most_parts, parts_for, shareable
 from fastbp.gemm.pack import copier
 from fastbp.gemm.region import run, threads_now
 from fastbp.gemm.team import open_team
@@ -57,13 +57,6 @@ def count(t, operation, work, began):
     if t.clock != 0:
         place = t.clock + 8 * (3 * operation + work)
         write(place, read(place, np.int64) + ticks() - began)
-
-
-@inner
-def shareable(flops, rows):
-    """Operations of a product of so many a sample, discounted where it has few samples and waits for its weights: a second
-    thread saves 10 % at 64-64-10 in minibatches of 32, but costs 7 % at 128-128-10 in minibatches of 8."""
-    return flops * rows * rows / (rows + 8)
 
 
 @inner
