@@ -367,6 +367,21 @@ def load(typingctx, address, n, dtype):
 
 
 @intrinsic
+def load_converted(typingctx, address, source, dtype):
+    """A whole vector of numbers of numba type `source` at an address, as numbers of `dtype`, each rounded once."""
+    vector, kind = vector_of(dtype), source.dtype
+
+    def codegen(context, builder, sig, args):
+        given = ir.VectorType(context.get_value_type(kind), vector.lanes)
+        values, wanted = builder.load(pointer(builder, args[0], given), align=1), llvm_type(vector)
+        if isinstance(kind, types.Integer):
+            return (builder.sitofp if kind.signed else builder.uitofp)(values, wanted)
+        return (builder.fptrunc if kind.bitwidth > vector.dtype.bitwidth else builder.fpext)(values, wanted)
+
+    return signature(vector, types.int64, source, dtype), codegen
+
+
+@intrinsic
 def store(typingctx, address, x, n):
     """Store the first n lanes of x at an address; memory beyond them is not touched."""
 

@@ -1,17 +1,21 @@
 """The minibatch of a step: rows of the user's arrays as they lie, or gathered and converted into the workspace."""
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
+from numba import types
 
-from fastbp._check import FLOAT32, FLOAT64, INTEGER, kind_of_dtype
+from fastbp._check import FLOAT32, FLOAT64, INTEGER, Array
+from fastbp._code import code_per_dtype
 from fastbp._jit import inner
-from fastbp._llvm import read, write
-from fastbp._vector import load, store
+from fastbp._llvm import fetch, prefetch, read, write
+from fastbp._vector import load, load_converted, store
+from fastbp.gemm.driver import share
 from fastbp.kernels.passes import size_and_lanes
 from fastbp.kernels.samples import read_label
 
-INT64_KIND = INTEGER + 6
+UINT8, INT64_KIND = INTEGER + 1, INTEGER + 6
 
 
 @inner
@@ -32,25 +36,76 @@ def row_number(order, order_stride, i):
     return i if order == 0 else read(order + order_stride * i, np.int64)
 
 
+class Gather(NamedTuple):
+    """Rows of the Array at x, `rows` of them from place `first` of the order, as numbers of the network's dtype."""
+
+    target: int
+    stride: int
+    x: int
+    order: int
+    order_stride: int
+    first: int
+    rows: int
+    last: int  # the end of the order: rows before it are fetched for the next minibatch
+
+
+FLOPS_PER_ELEMENT = 40.0  # what an element of a shuffled row costs, for the choice of threads
+
+
 @functools.cache  # compiled once for all that use it
-def row_gatherer(real):
-    """gather(target, stride, x, order, order_stride, first, rows): rows of the Array x, from place `first` of the order,
-    as `real`."""
+def row_converter(real):
+    """convert(place, source, columns, column_stride, kind): one row of numbers of that kind, as `real`."""
     size, lanes = size_and_lanes(real)
-    kind = kind_of_dtype(real)
+    own, other = (FLOAT32, FLOAT64) if real == types.float32 else (FLOAT64, FLOAT32)
+    other_real, other_size = (types.float64, 8) if real == types.float32 else (types.float32, 4)
 
     @inner
-    def gather(target, stride, x, order, order_stride, first, rows):
-        for i in range(rows):
-            source, place = x.address + row_number(order, order_stride, first + i) * x.row_stride, target + i * stride
-            if x.kind == kind and x.column_stride == size:
-                for j in range(0, x.columns, lanes):
-                    store(place + size * j, load(source + size * j, x.columns - j, real), x.columns - j)
-            else:
-                for j in range(x.columns):
-                    write(place + size * j, real(number_at(source + j * x.column_stride, x.kind)))
+    def convert(place, source, columns, column_stride, kind):
+        if kind == own and column_stride == size:
+            for j in range(0, columns, lanes):
+                store(place + size * j, load(source + size * j, columns - j, real), columns - j)
+            return
+        done = 0
+        if kind == UINT8 and column_stride == 1:  # images; one number at a time takes ten times as long
+            done = columns // lanes * lanes
+            for j in range(0, done, lanes):
+                store(place + size * j, load_converted(source + j, types.uint8, real), lanes)
+        if kind == other and column_stride == other_size:  # tables
+            done = columns // lanes * lanes
+            for j in range(0, done, lanes):
+                store(place + size * j, load_converted(source + column_stride * j, other_real, real), lanes)
+        for j in range(done, columns):
+            write(place + size * j, real(number_at(source + j * column_stride, kind)))
 
-    return gather
+    return convert
+
+
+@inner
+def fetch_row(address, row_bytes):
+    """Towards L2, while there is other work: the rows of a shuffled minibatch lie anywhere in memory."""
+    for byte in range(0, row_bytes, 64):
+        prefetch(address + byte)
+
+
+@code_per_dtype
+def gather_rows(real):
+    """gather_rows(args, part, parts): a part of the rows of the Gather at `args`."""
+    convert = row_converter(real)
+
+    def gather_rows(args, part, parts):
+        g = fetch(Gather, args)
+        x = fetch(Array, g.x)
+        start, rows = share(g.rows, 1, part, parts)
+        for i in range(start, start + rows):
+            row = row_number(g.order, g.order_stride, g.first + i)
+            convert(g.target + i * g.stride, x.address + row * x.row_stride, x.columns, x.column_stride, x.kind)
+            following = g.first + g.rows + i
+            if g.order != 0 and following < g.last and 0 < x.column_stride <= 8:
+                row = row_number(g.order, g.order_stride, following)
+                fetch_row(x.address + row * x.row_stride, x.columns * x.column_stride)
+        return 0
+
+    return gather_rows
 
 
 @inner

@@ -14,7 +14,8 @@ from fastbp._check import NOTHING, Array, kind_of_dtype
 from fastbp._code import code_per_dtype
 from fastbp._jit import inner
 from fastbp._llvm import call, fetch, on_stack, read, ticks, write
-from fastbp.engine.minibatch import INT64_KIND, gather_labels, row_gatherer
+from fastbp.engine.minibatch import FLOPS_PER_ELEMENT as GATHER_FLOPS
+from fastbp.engine.minibatch import INT64_KIND, Gather, gather_labels, gather_rows
 from fastbp.engine.table import (
     BACKWARD,
     COST,
@@ -225,40 +226,43 @@ def team_size(t, rows, flops, region):
 
 @functools.cache  # compiled once for all that use it
 def minibatch_loader(real):
-    """load_rows(network, x, order, order_stride, first, rows, copies): make those rows of the Array x the network's
-    minibatch, as they lie where compiled code can read them so, unless it `copies`."""
-    size, kind, gather = real.bitwidth // 8, kind_of_dtype(real), row_gatherer(real)
+    """load_rows(args, first, rows, copies, region): make those rows of x of the Slice at `args` the network's minibatch, as
+    they lie where compiled code can read them so, unless it `copies`."""
+    size, kind = real.bitwidth // 8, kind_of_dtype(real)
 
     @inner
-    def load_rows(network, x, order, order_stride, first, rows, copies):
-        t = fetch(Network, network)
+    def load_rows(args, first, rows, copies, region):
+        s = fetch(Slice, args)
+        t, x = fetch(Network, s.network), fetch(Array, s.x)
         place, stride = x.address + first * x.row_stride, x.row_stride
-        if copies or order != 0 or x.kind != kind or (x.column_stride != size and x.columns > 1):
+        if copies or s.order != 0 or x.kind != kind or (x.column_stride != size and x.columns > 1):
             place, stride = t.x_buffer, t.x_buffer_stride
-            gather(place, stride, x, order, order_stride, first, rows)
-        write(network + AT_X, place)
-        write(network + AT_X_STRIDE, stride)
-        write(network + AT_ROWS, rows)
+            gathered = on_stack(Gather(place, stride, s.x, s.order, s.order_stride, first, rows, s.last))
+            run(region, gather_rows(real), gathered, parts_for(GATHER_FLOPS * rows * x.columns, region))
+        write(s.network + AT_X, place)
+        write(s.network + AT_X_STRIDE, stride)
+        write(s.network + AT_ROWS, rows)
 
     return load_rows
 
 
 @functools.cache  # compiled once for all that use it
 def cost_evaluator(real):
-    """cost(t, y, weights, order, order_stride, first, wants_delta): 0, or 1 + the row of a wrong label; the cost of the
+    """cost(s, t, first, wants_delta), of rows of the Slice s: 0, or 1 + the row of a wrong label; the cost of the
     minibatch's output and the sum of its weights; and, if wanted, the delta of the last operation."""
-    size, kind, gather = real.bitwidth // 8, kind_of_dtype(real), row_gatherer(real)
+    size, kind = real.bitwidth // 8, kind_of_dtype(real)
 
     @inner
-    def cost(t, y, weights, order, order_stride, first, wants_delta):
-        o = last_operation(t)
+    def cost(s, t, first, wants_delta):
+        o, y, weights = last_operation(t), fetch(Array, s.y), fetch(Array, s.weights)
+        rows = (s.order, s.order_stride, first, t.rows, 0)
         labels = t.takes_labels != 0 and y.ndim == 1
         if labels:
-            gather_labels(t.y_buffer, y, order, order_stride, first, t.rows)
+            gather_labels(t.y_buffer, y, s.order, s.order_stride, first, t.rows)
         else:
-            gather(t.y_buffer, t.y_buffer_stride, y, order, order_stride, first, t.rows)
+            call(gather_rows(real), (on_stack(Gather(t.y_buffer, t.y_buffer_stride, s.y, *rows)), 0, 1))
         if weights.kind != NOTHING:
-            gather(t.weight_buffer, size, weights, order, order_stride, first, t.rows)
+            call(gather_rows(real), (on_stack(Gather(t.weight_buffer, size, s.weights, *rows)), 0, 1))
         targets = (t.y_buffer, kind, t.y_buffer_stride)
         if labels:
             targets = (t.y_buffer, INT64_KIND, 8)
@@ -293,18 +297,15 @@ def train_rows(real):
     def train_rows(args, region):
         s = fetch(Slice, args)
         t = fetch(Network, s.network)
-        x, y, weights = fetch(Array, s.x), fetch(Array, s.y), fetch(Array, s.weights)
         total, total_weight, step = s.cost, s.weight, 0
         write(args + AT_STOPPED, -1)
         for first in range(s.first, s.last, t.batch_size):
             began = now(t)
-            load_rows(s.network, x, s.order, s.order_stride, first, min(t.batch_size, s.last - first), False)
+            load_rows(args, first, min(t.batch_size, s.last - first), False, region)
             count(t, t.length, MINIBATCH, began)
             call(forward(real), (s.network, 1, region))
             began = now(t)
-            wrong, batch_cost, batch_weight = cost(
-                fetch(Network, s.network), y, weights, s.order, s.order_stride, first, True
-            )
+            wrong, batch_cost, batch_weight = cost(s, fetch(Network, s.network), first, True)
             count(t, t.length, COST, began)
             if wrong != 0 or not np.isfinite(batch_cost):
                 write(args + AT_STOPPED, first)
@@ -334,15 +335,12 @@ def evaluate_rows(real):
     def evaluate_rows(args, region):
         s = fetch(Slice, args)
         batch_size = fetch(Network, s.network).batch_size
-        x, y, weights = fetch(Array, s.x), fetch(Array, s.y), fetch(Array, s.weights)
         total, total_weight = s.cost, s.weight
         write(args + AT_STOPPED, -1)
         for first in range(s.first, s.last, batch_size):
-            load_rows(s.network, x, s.order, s.order_stride, first, min(batch_size, s.last - first), False)
+            load_rows(args, first, min(batch_size, s.last - first), False, region)
             call(forward(real), (s.network, 0, region))
-            wrong, batch_cost, batch_weight = cost(
-                fetch(Network, s.network), y, weights, s.order, s.order_stride, first, False
-            )
+            wrong, batch_cost, batch_weight = cost(s, fetch(Network, s.network), first, False)
             if wrong != 0:
                 write(args + AT_STOPPED, first)
                 break
@@ -362,10 +360,10 @@ def predict_rows(real):
     def predict_rows(args, region):
         s = fetch(Slice, args)
         t = fetch(Network, s.network)
-        x, out, o = fetch(Array, s.x), fetch(Array, s.out), last_operation(t)
+        out, o = fetch(Array, s.out), last_operation(t)
         for first in range(s.first, s.last, t.batch_size):
             rows = min(t.batch_size, s.last - first)
-            load_rows(s.network, x, s.order, s.order_stride, first, rows, False)
+            load_rows(args, first, rows, False, region)
             call(forward(real), (s.network, 0, region))
             place = out.address + first * out.row_stride
             copy(place, out.row_stride, out.column_stride, o.output, o.output_stride, size, rows, o.outputs)
@@ -396,10 +394,8 @@ def forward_minibatch(real):
 
     def forward_minibatch(args, region):
         s = fetch(Slice, args)
-        x, out = fetch(Array, s.x), fetch(Array, s.out)
-        load_rows(
-            s.network, x, 0, 0, s.first, s.last - s.first, True
-        )  # the backward pass reads them, when x may be gone
+        out = fetch(Array, s.out)
+        load_rows(args, s.first, s.last - s.first, True, region)  # the backward pass reads them, when x may be gone
         call(forward(real), (s.network, 1, region))
         o = last_operation(fetch(Network, s.network))
         rows = s.last - s.first

@@ -285,3 +285,22 @@ def test_a_users_cached_function_is_reloaded_in_a_new_process(run_python, tmp_pa
     first, second = (run_python(USE_IT, path=[tmp_path], cache=None).stdout.split() for _ in range(2))
     assert first[:2] == second[:2]
     assert (first[2], second[2]) == ("0", "1")
+
+
+@pytest.mark.parametrize("kind", ["bool", "uint8", "int8", "int16", "uint64", "float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("columns", [1, 15, 16, 17, 37])
+def test_rows_of_every_kind_are_gathered_as_numbers_of_the_network(columns, dtype, kind):
+    """Shuffled or not, through predict and fit, by vectors or one by one, from any strides: as a copy in the dtype gives."""
+    numbers_ = np.arange(24 * columns).reshape(24, columns) * 37 % 101
+    x = (numbers_ % 2 if kind == "bool" else numbers_ if "int" in kind else numbers_ / 7).astype(kind)
+    y = np.arange(24) % 3
+    wide = np.zeros((48, 2 * columns), kind)
+    wide[::2, ::2] = x
+    results = []
+    for given in (x.astype(dtype), x, wide[::2, ::2], np.asfortranarray(x)):
+        net = fb.Sequential(fb.Dense(columns, 4, "tanh"), fb.Dense(4, 3), dtype=dtype, seed=3)
+        net.fit(given, y, optimizer=fb.SGD(0.01), batch_size=7, epochs=2)
+        net.fit(given, y, optimizer=fb.SGD(0.01), batch_size=7, shuffle=False)
+        results.append((net.parameters.tobytes(), net.predict(given).tobytes()))
+    assert all(result == results[0] for result in results)
