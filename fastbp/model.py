@@ -168,11 +168,11 @@ class Sequential:
         found.resolve()
         return found.compiled.ctypes(*arguments)
 
-    def keep_if_finite(self) -> bool:
-        """Whether all parameters are finite; if so they are copied to `kept`."""
+    def keep_if_finite(self, keep: bool = True) -> bool:
+        """Whether all parameters are finite; if so, and if asked to `keep` them, they are copied to `kept`."""
         if self.kept.size != self.parameters.size:
             self.kept = np.empty_like(self.parameters)
-        vectors = (self.parameters.ctypes.data, self.kept.ctypes.data, self.parameters.size)
+        vectors = (self.parameters.ctypes.data, self.kept.ctypes.data if keep else 0, self.parameters.size)
         return bool(self._run(copy_if_finite, *vectors, region.of().resolve() if self.parameters.size > 30000 else 0))
 
     def region_for(self, rows: int) -> int:

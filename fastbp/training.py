@@ -234,7 +234,7 @@ class Fit:
                 self.stop(epoch, int(self.block.fields[steps.SLICE["stopped"] // 8]) // self.batch_size)
             step += count
             self.history.steps += count
-        if not self.net.keep_if_finite():  # the last update's doing: no cost has shown it yet
+        if not self.net.keep_if_finite(epoch + 1 < self.epochs):  # the last update's doing: no cost has shown it yet
             self.stop(epoch, self.steps_per_epoch - 1)
         self.history.seconds.append(time.perf_counter() - began)
         self.history.cost.append(self.block.number("cost") / self.block.number("weight"))

@@ -61,13 +61,14 @@ def copied(real):
 
 @code_per_dtype
 def copy_if_finite(real):
-    """copy_if_finite(source, target, size, region): 1, and a copy at target, if all numbers at source are finite; else 0."""
+    """copy_if_finite(source, target, size, region): 1, and a copy at target unless that is 0, if all numbers at source are
+    finite; else 0."""
 
     def copy_if_finite(source, target, size, region):
         finite = on_stack(Finite(1))
         args, parts = on_stack(Vectors(source, target, size, finite)), parts_for(FLOPS_PER_ELEMENT * size, region)
         run(region, is_finite(real), args, parts)
-        if read(finite, np.int64) != 0:
+        if read(finite, np.int64) != 0 and target != 0:
             run(region, copied(real), args, parts)
         return read(finite, np.int64)
 
