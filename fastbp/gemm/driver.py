@@ -12,7 +12,7 @@ import numpy as np
 
 from fastbp._code import code_per_dtype
 from fastbp._jit import inlined, inner
-from fastbp._llvm import call, fetch
+from fastbp._llvm import call, fetch, read
 from fastbp.gemm import pack
 from fastbp.gemm.isa import blocks_for, target_isa
 from fastbp.gemm.micro import tile
@@ -36,7 +36,7 @@ class Product(NamedTuple):
     finish: int  # code called on each finished block, finish(finish_args, c, crs, row, column, rows, columns); 0: none
     finish_args: int
     work: int  # where to pack: `parts` times `work_pitch` bytes of memory
-    work_pitch: int  # from one part's memory to the next one's: at least work_bytes(args, parts)
+    work_pitch: int  # from one part's memory to the next one's: at least work_bytes(args, parts); -1: a Path is at `work`
     across: (
         int  # in how many ways to share the rows if that costs little: a share that stays with a thread; 0: no matter
     )
@@ -195,6 +195,8 @@ def product(real):
 
     def product(args, part, parts):
         p = fetch(Product, args)
+        if p.work_pitch < 0:  # somebody asks how it would be computed: `gemm/path.py`
+            return call(read(p.work, np.int64), (p.work, args, parts))
         across = rows_shared(p, parts)
         down = parts // across
         top, rows = share(p.m, MR, part // down, across)
