@@ -24,6 +24,7 @@ from fastbp.engine.table import (
     MINIBATCH,
     NETWORK,
     OPERATION_BYTES,
+    STEP,
     UPDATE,
     Call,
     Network,
@@ -300,7 +301,7 @@ def train_rows(real):
         total, total_weight, step = s.cost, s.weight, 0
         write(args + AT_STOPPED, -1)
         for first in range(s.first, s.last, t.batch_size):
-            began = now(t)
+            began_step = began = now(t)
             load_rows(args, first, min(t.batch_size, s.last - first), False, region)
             count(t, t.length, MINIBATCH, began)
             call(forward(real), (s.network, 1, region))
@@ -320,6 +321,7 @@ def train_rows(real):
                 call(update(real), (s.network, region))
                 count(t, t.length, UPDATE, began)
             total, total_weight, step = total + batch_cost, total_weight + batch_weight, step + 1
+            count(t, t.length, STEP, began_step)
         write(args + AT_COST, total)
         write(args + AT_WEIGHT, total_weight)
         return 0

@@ -10,7 +10,7 @@ VERSION = 2  # of these layouts; part of the name of the numba type that users' 
 
 
 FORWARD, BACKWARD, GRADIENT = range(3)  # the work of an operation, as a clock counts it
-MINIBATCH, COST, UPDATE = range(3)  # and the rest of a step, after all operations
+MINIBATCH, COST, UPDATE, STEP = range(4)  # and, after all operations, the rest of a step; the last is the whole of it
 
 
 class Network(NamedTuple):

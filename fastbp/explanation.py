@@ -1,0 +1,85 @@
+"""What `explain` returns: a row for each work of a step, and the table of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+__all__ = ["Explanation", "Row"]
+
+
+class Row(NamedTuple):
+    """One operation's work in a step, or what else a step does. Times in seconds, of one step.
+
+    flops: two for each multiply-add of its product. bytes: operands read and results written, each once. limit: what the
+    machine needs at least: flops at the peak of the threads used or, in a step that does not fit the caches, bytes at the
+    bandwidth of memory, whichever is longer. fill: the share of the elements in the tiles that lie within the product;
+    0 without one. threads: 0 where it is not told. packs: "", "A", "B" or "AB". grid: in how many ways rows and columns are
+    shared. gradients: "stored", or "consumed" by the update.
+    """
+
+    operation: str
+    work: str
+    flops: float = 0.0
+    bytes: float = 0.0
+    limit: float = 0.0
+    seconds: float = 0.0
+    fill: float = 0.0
+    threads: int = 0
+    packs: str = ""
+    grid: tuple[int, int] = (0, 0)
+    gradients: str = ""
+    bound: str = ""
+
+    @property
+    def share(self) -> float:
+        """Of the limit."""
+        return self.limit / self.seconds if self.seconds else 0.0
+
+    @property
+    def path(self) -> str:
+        """In words."""
+        words = [{0: "", 1: "1 thread"}.get(self.threads, f"{self.threads} threads")]
+        if self.fill:
+            words += [f"{self.grid[0]} x {self.grid[1]}"] * (self.threads > 1)
+            words += [f"packs {self.packs}" if self.packs else "straight", self.gradients]
+        return ", ".join(filter(None, words))
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What `explain` found. `rows`: the works of a step, then "calls and the rest", which makes up the difference to the last
+    row, the whole step. peak: flop/s of the `threads` that train, all together."""
+
+    rows: tuple[Row, ...]
+    peak: float
+    threads: int
+    seconds_per_step: float
+    batch_size: int
+    dtype: str
+
+    def __str__(self) -> str:
+        cells = [HEADINGS, *map(cells_of, self.rows)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = ["  ".join(map(aligned, row, widths, LEFT)).rstrip() for row in cells]
+        threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
+        head = (
+            f"{self.batch_size} rows a step, {self.dtype}, {threads}, {self.peak / 1e9:.0f} GFLOP/s at most; "
+            f"{1 / self.seconds_per_step:,.0f} steps a second"
+        )
+        return "\n".join([head, "", lines[0], *lines[1:-2], "", *lines[-2:]])
+
+
+HEADINGS = ("operation", "work", "MFLOP", "kB", "limit us", "us", "of limit", "tiles", "path", "bound by")
+LEFT = (True, True, *[False] * 6, True, True)
+
+
+def cells_of(row: Row) -> tuple[str, ...]:
+    flops, limit = f"{row.flops / 1e6:.3f}" * bool(row.flops), f"{1e6 * row.limit:.2f}" * bool(row.limit)
+    shares = (f"{100 * x:.0f} %" * bool(x) for x in (row.share, row.fill))
+    kb, us = f"{row.bytes / 1e3:.1f}" * bool(row.bytes), f"{1e6 * row.seconds:.2f}"
+    return row.operation, row.work, flops, kb, limit, us, *shares, row.path, row.bound
+
+
+def aligned(cell: str, width: int, left: bool) -> str:
+    return cell.ljust(width) if left else cell.rjust(width)

@@ -1,0 +1,89 @@
+"""A step of training measured from inside, on a copy of a network: what each work of it takes."""
+
+from __future__ import annotations
+
+import copy
+import time
+
+import numpy as np
+
+from fastbp import losses, optimizers
+from fastbp.engine import steps
+from fastbp.engine.memory import set_fields, zeros_apart
+from fastbp.engine.paths import threads_of
+from fastbp.engine.table import NETWORK, STEP, Operation
+from fastbp.gemm.peak import fma_peak, read_bandwidth, seconds_per_tick
+from fastbp.lowering import slice_block
+from fastbp.model import Sequential
+
+RUN_SECONDS = 0.01  # what one run aims at
+SECONDS = 0.5  # and all of them: the fastest counts
+FEWEST_RUNS = 3
+DATA_BYTES = 2**23  # of the rows that minibatches are drawn from
+CACHE_BYTES = 2**25  # a step that touches more finds its operands in memory
+
+
+class Trial:
+    """A copy of a network, in training."""
+
+    def __init__(self, net: Sequential, batch_size: int, loss: losses.Loss, optimizer: optimizers.Optimizer):
+        self.net, self.optimizer, self.batch_size, self.size = twin_of(net), optimizer, batch_size, net.dtype.itemsize
+        self.fused = net.fuses(optimizer, batch_size)
+        self.training = self.net.training(loss, optimizer, batch_size)
+        self.training.learning_rate[0] = 0.0
+        self.workers = net.region_for(batch_size)
+        self.team, *self.threads = threads_of(self.training, self.workers)
+        self.records = [Operation(*map(int, record)) for record in self.training.operations]
+        self.x, self.y = random_samples(net, loss, batch_size)
+        self.block = slice_block(self.training, x=self.x, y=self.y)
+
+    def run(self, count: int) -> np.ndarray:
+        """The seconds a step that each work takes in `count` steps on shuffled rows."""
+        order = np.random.default_rng(0).permutation(np.resize(np.arange(len(self.x)), count * self.batch_size))
+        clock = np.zeros(3 * len(self.records) + STEP + 1, np.int64)
+        set_fields(self.training.network, NETWORK, clock=clock.ctypes.data)
+        self.block.set(last=len(order), order=order.ctypes.data, order_stride=8)
+        self.net._run(steps.train_slice, self.block.address, self.workers)
+        if self.block.fields[steps.SLICE["stopped"] // 8] >= 0:
+            raise FloatingPointError(
+                "explain: got a cost of NaN or infinity on random numbers, expected a finite one: are the parameters "
+                "finite, and does the last layer give what the cost takes?"
+            )
+        return clock * (seconds_per_tick() / count)
+
+    def fastest_run(self) -> np.ndarray:
+        """The seconds a step that each work takes, and at the end the whole step, in the fastest of several runs."""
+        self.run(1)  # compiles
+        count = max(1, min(20_000, int(RUN_SECONDS / self.run(3)[-1])))
+        runs, end = [], time.perf_counter() + SECONDS
+        while len(runs) < FEWEST_RUNS or time.perf_counter() < end:
+            runs.append(self.run(count))
+        return min(runs, key=lambda run: run[-1])
+
+    def limit(self, flops: float, traffic: float, threads: int) -> float:
+        """Seconds that the machine needs at least."""
+        arithmetic = flops / fma_peak(self.net.dtype, threads) if flops else 0.0
+        return max(arithmetic, traffic / read_bandwidth(threads) if self.exceeds_caches else 0.0)
+
+    @property
+    def exceeds_caches(self) -> bool:
+        t = self.training
+        return t.parameters.nbytes + t.moments.nbytes + t.workspace.nbytes > CACHE_BYTES
+
+
+def twin_of(net: Sequential) -> Sequential:
+    """A network with the same layers and parameters, without moments; all vectors in places as good as those of `net`."""
+    twin = copy.copy(net)
+    twin.parameters, twin._gradients = zeros_apart(net.parameters.size, net.dtype), None
+    twin.parameters[:] = net.parameters
+    twin._counters, twin._rule = zeros_apart(2, np.int64), None
+    return twin
+
+
+def random_samples(net: Sequential, loss: losses.Loss, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """x of normal numbers, and y of the kind that the loss takes: labels, or numbers from 0 to 1."""
+    rng, rows = np.random.default_rng(0), max(batch_size, DATA_BYTES // (net.inputs * net.dtype.itemsize))
+    x = rng.standard_normal((min(rows, 10_000 + batch_size), net.inputs), net.dtype)
+    if loss.takes_labels:
+        return x, rng.integers(0, net.outputs, len(x))
+    return x, rng.random((len(x), net.outputs), net.dtype)
