@@ -1,4 +1,4 @@
-"""The command line: python -m fastbp {train,predict,compile,info}.
+"""The command line: python -m fastbp {train,predict,explain,compile,info}.
 
 Results go to stdout, progress and messages to stderr. Exit codes: 0, 2 for what the user can mend, 130 for Ctrl-C.
 What imports numba is imported in the functions that need it, so that --help and a mistyped option answer at once.
@@ -64,6 +64,8 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--out", metavar="FILE", help="where to write (stdout)")
     predict.set_defaults(run=run_predict)
 
+    _add_explain(commands)
+
     compile_ = commands.add_parser("compile", help="fill the compiler's cache ahead, for containers")
     compile_.add_argument("--dtypes", type=_names, default=("float32", "float64"), metavar="LIST",
                           help="for networks of these types (float32,float64)")  # fmt: skip
@@ -100,6 +102,31 @@ def _add_train(commands: Any) -> None:
     add("--out", metavar="FILE", help="the model file (the data's name, with .safetensors, in this folder)")
     add("--quiet", action="store_true", help="no progress")
     train.set_defaults(run=run_train)
+
+
+def _add_explain(commands: Any) -> None:
+    explain = commands.add_parser(
+        "explain",
+        help="print where the time of a training step goes",
+        description="Train a network on random numbers for a second; print for each part of a step its arithmetic, the "
+        "time the machine needs for it at least, the time it took, and what bounds it.",
+    )
+    add = explain.add_argument
+    add("sizes", type=_chain, metavar="SIZES", help="of inputs, layers and outputs, as 784-128-10")
+    add("--batch-size", type=int, default=32, metavar="ROWS", help="rows in a minibatch (%(default)s)")
+    add("--activation", default="relu", metavar="NAME", help="of the hidden layers (%(default)s)")
+    add("--loss", default="softmax_cross_entropy", metavar="NAME", help="(%(default)s)")
+    add("--optimizer", default="sgd", metavar="NAME", help="sgd, adam, adamw, rmsprop or adagrad (%(default)s)")
+    add("--dtype", choices=("float32", "float64"), default="float32", help="(%(default)s)")
+    add("--threads", type=int, metavar="N", help="at most (all cores)")
+    explain.set_defaults(run=run_explain)
+
+
+def _chain(text: str) -> tuple[int, ...]:
+    sizes = text.split("-")
+    if len(sizes) < 2 or not all(size.isdecimal() and int(size) > 0 for size in sizes):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected two whole numbers >= 1 or more, as in 784-128-10")
+    return tuple(map(int, sizes))
 
 
 def _sizes(text: str) -> tuple[int, ...]:
@@ -193,11 +220,16 @@ def _optimizer(options: argparse.Namespace) -> Any:
 
 
 def _network(options: argparse.Namespace, recipe: Recipe) -> Any:
+    sizes = (len(recipe.features), *options.layers, recipe.outputs)
+    return _dense_network(sizes, options.activation, dtype="float32", seed=options.seed)
+
+
+def _dense_network(sizes: tuple[int, ...], activation: str, **settings: Any) -> Any:
     import fastbp as fb
 
-    sizes = (len(recipe.features), *options.layers)
-    hidden = [fb.Dense(n, m, activation=options.activation) for n, m in itertools.pairwise(sizes)]
-    return fb.Sequential(*hidden, fb.Dense(sizes[-1], recipe.outputs), dtype="float32", seed=options.seed)
+    *hidden, last = itertools.pairwise(sizes)
+    layers = [fb.Dense(n, m, activation=activation) for n, m in hidden]
+    return fb.Sequential(*layers, fb.Dense(*last), **settings)
 
 
 def _use_threads(threads: int | None) -> None:
@@ -294,7 +326,15 @@ def _writing(path: str | None) -> Iterator[TextIO]:
         yield file
 
 
-# --------------------------------------------------------------------------------------------------- compile and info
+# ------------------------------------------------------------------------------------------ explain, compile and info
+
+
+def run_explain(options: argparse.Namespace) -> int:
+    """Print the table of `Sequential.explain`."""
+    _use_threads(options.threads)
+    net = _dense_network(options.sizes, options.activation, dtype=options.dtype)
+    print(net.explain(options.batch_size, loss=options.loss, optimizer=options.optimizer))
+    return 0
 
 
 def run_compile(options: argparse.Namespace) -> int:

@@ -20,18 +20,19 @@ from fastbp.trial import Trial
 
 WORKS = {FORWARD: "forward", BACKWARD: "backward", GRADIENT: "gradient"}
 
-# What bounds a product is the largest of these: estimates, in steps of k of its tiles (a multiply-add for each element).
+# What bounds a product: the cause that takes most of its time. Estimates, in steps of k of its tiles, each as long as a
+# multiply-add for every element; found on AVX-512, and rough elsewhere.
 ARITHMETIC = 0.75  # of the time or more: nothing else is named
-SMALL = 0.1  # of the time: less is not worth naming
 TILE_STEPS = 8.0  # starting and ending a tile
-UPDATE_STEPS = 4.0  # updating the elements of a tile, for parameters and for each moment
+UPDATE_STEPS = 4.0  # updating the elements of a tile, for the parameters and for each moment
+FUNCTION_STEPS = 32.0  # a root and a division, or an activation that is not SIMPLE, of the elements of a tile
+SIMPLE = ("identity", "relu", "leaky_relu", "hard_sigmoid")
 PACKING = 12.0  # multiply-adds in the time of packing one element, as the planner has it
-CALL_SECONDS = 0.1e-6  # dealing an operation's work to one thread
-TEAM_CALL_SECONDS = 0.7e-6  # and to several
+CALL_SECONDS, TEAM_CALL_SECONDS = 0.1e-6, 0.7e-6  # dealing an operation's work to one thread, and to several
 
 
 def explain(net: Sequential, batch_size: int, *, loss: Any, optimizer: Any) -> Explanation:
-    """Where the time of a step goes: a copy of `net` is trained for half a second on shuffled random rows, at a learning rate
+    """Where the time of a step goes: a copy of `net` is trained for a second or less on shuffled random rows, at a learning rate
     of 0. What it takes to wake the threads, once for many steps, is left out; the clock itself costs some hundredths of a
     microsecond a row of the table."""
     loss, optimizer = losses.as_loss(loss), optimizers.as_optimizer(optimizer)
@@ -42,7 +43,8 @@ def explain(net: Sequential, batch_size: int, *, loss: Any, optimizer: Any) -> E
     seconds, rows = float(clock[-1]), list(rows_of(trial, clock))
     flops, traffic = sum(row.flops for row in rows), sum(row.bytes for row in rows)
     rows.append(Row("", "calls and the rest", seconds=seconds - sum(row.seconds for row in rows)))
-    rows.append(Row("", "step", flops, traffic, trial.limit(flops, traffic, trial.team), seconds))
+    limit = sum(trial.limit(row.flops, row.bytes, trial.team) for row in rows)
+    rows.append(Row("", "step", flops, traffic, limit, seconds))
     return Explanation(tuple(rows), fma_peak(net.dtype, trial.team), trial.team, seconds, batch_size, net.dtype.name)
 
 
@@ -71,8 +73,8 @@ def rows_of(trial: Trial, clock: np.ndarray) -> Iterator[Row]:
 
 def plain_row(trial: Trial, work: str, traffic: float, seconds: float, bound: str = "functions of elements") -> Row:
     """What a step does besides its operations."""
-    limit = trial.limit(0.0, traffic, trial.team)
-    return Row("", work, 0.0, traffic, limit, float(seconds), bound="memory" if trial.exceeds_caches else bound)
+    limit = trial.memory_seconds(traffic, trial.team)
+    return Row("", work, 0.0, traffic, limit, float(seconds), bound="memory" if limit else bound)
 
 
 def operation_row(trial: Trial, i: int, work: int, clock: np.ndarray) -> Row:
@@ -82,17 +84,18 @@ def operation_row(trial: Trial, i: int, work: int, clock: np.ndarray) -> Row:
     flops = 2.0 * path.m * path.n * path.k if path else 0.0
     traffic = float(trial.size * elements(trial, o, work, path))
     limit = trial.limit(flops, traffic, threads)
-    row = Row(f"{i} {layer!r}", WORKS[work], flops, traffic, limit, float(clock[3 * i + work]), threads=threads)
+    name = f"{i} {type(layer).__name__} {o.inputs}-{o.outputs}"
+    row = Row(name, WORKS[work], flops, traffic, limit, float(clock[3 * i + work]), threads=threads)
     if path is None:
-        theirs = isinstance(layer, Custom)
-        return row._replace(
-            threads=1 if theirs else threads, bound="your functions" if theirs else "functions of elements"
-        )
-    return row._replace(
+        if isinstance(layer, Custom):
+            return row._replace(threads=1, bound="your functions")
+        return row._replace(bound="functions of elements")
+    row = row._replace(
         fill=path.m * path.n / path.cells, packs="A" * path.packs_a + "B" * path.packs_b, grid=(path.across, path.down),
         gradients="" if work != GRADIENT else "stored" if path.stores else "consumed",
-        bound=bound(trial, row, path, work == GRADIENT and not path.stores),
     )  # fmt: skip
+    assert isinstance(layer, Dense)
+    return row._replace(bound=bound(trial, row, path, layer))
 
 
 def elements(trial: Trial, o: Operation, work: int, path: Path | None) -> int:
@@ -102,9 +105,7 @@ def elements(trial: Trial, o: Operation, work: int, path: Path | None) -> int:
         return x + parameters + (2 * out if o.z else out)
     if work == GRADIENT:
         return x + out + parameters * (2 + 2 * trial.optimizer.moments if trial.fused else 1)
-    if (
-        o.weights and not o.gradient
-    ):  # the user's: reads delta, x, output and parameters, writes delta below and gradients
+    if o.weights and not o.gradient:  # the user's: delta, x, output, parameters; delta below and gradients
         return 2 * (x + out + parameters)
     product = out + o.weight_count + (2 * x if o.below else x) if path else 0
     derivative = (2 if path else 3) * out if o.derivative else 0
@@ -114,29 +115,36 @@ def elements(trial: Trial, o: Operation, work: int, path: Path | None) -> int:
 # ----------------------------------------------------------------------------------------------------------------- bounds
 
 
-def bound(trial: Trial, row: Row, path: Path, updates: bool) -> str:
-    """In a few words, what takes most of a product's time besides multiply-adds that somebody asked for."""
-    ideal = row.flops / fma_peak(trial.net.dtype, row.threads)
-    if ideal * row.threads / trial.team >= ARITHMETIC * row.seconds:
+def bound(trial: Trial, row: Row, path: Path, layer: Dense) -> str:
+    """In a few words, what takes most of a product's time besides the multiply-adds that somebody asked for."""
+    ideal, seconds = trial.seconds_of(row.flops, row.threads), row.seconds
+    if ideal * row.threads / trial.team >= ARITHMETIC * seconds:
         return "arithmetic"
-    losses = losses_of(trial, path, ideal, row.threads, updates)
-    losses["memory"] = row.limit - ideal
-    if row.threads < trial.team:
-        losses["one thread: too small to share"] = row.seconds * (1 - row.threads / trial.team)
-    largest = max(losses, key=lambda name: losses[name])
-    return largest if losses[largest] >= SMALL * row.seconds else "caches, waiting"
+    lost = estimates(trial, row, path, layer, ideal)
+    lost["memory"] = max(0.0, row.limit - ideal)
+    lost["caches, waiting"] = seconds - ideal - sum(lost.values())  # what no estimate explains
+    lost["one thread: too small to share"] = seconds * (1 - row.threads / trial.team)
+    return max(lost, key=lambda cause: lost[cause])
 
 
-def losses_of(trial: Trial, path: Path, ideal: float, threads: int, updates: bool) -> dict[str, float]:
-    """Seconds lost to each cause, by estimate; `ideal`: those of the arithmetic alone."""
+def estimates(trial: Trial, row: Row, path: Path, layer: Dense, ideal: float) -> dict[str, float]:
+    """Seconds lost to each cause; `ideal`: those of the arithmetic alone."""
     tiles = ideal * path.cells / (path.m * path.n)
     largest_part = path.rows * path.columns
     packed = path.packs_a * path.rows + path.packs_b * path.columns
+    activates = row.work == WORKS[FORWARD] and layer.activation not in SIMPLE
+    updates = row.gradients == "consumed"
     return {
         "tiles not filled": tiles - ideal,
-        "parts of unequal size": ideal * (largest_part * threads / (path.m * path.n) - 1),
+        "parts of unequal size": ideal * (largest_part * row.threads / (path.m * path.n) - 1),
         "short sum: starting and ending tiles": tiles * TILE_STEPS / path.k,
-        "the optimizer's update": tiles * UPDATE_STEPS * (1 + trial.optimizer.moments) / path.k if updates else 0.0,
+        "the optimizer's update": tiles * update_steps(trial.optimizer) / path.k * updates,
+        "the activation": tiles * FUNCTION_STEPS / path.k * activates,
         "packing": tiles * PACKING * packed / largest_part,
-        "calls": TEAM_CALL_SECONDS if threads > 1 else CALL_SECONDS,
+        "calls": TEAM_CALL_SECONDS if row.threads > 1 else CALL_SECONDS,
     }
+
+
+def update_steps(optimizer: optimizers.Optimizer) -> float:
+    draws_roots = optimizer.rule not in ("sgd", "momentum")
+    return UPDATE_STEPS * (1 + optimizer.moments) + FUNCTION_STEPS * draws_roots

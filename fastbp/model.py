@@ -285,7 +285,7 @@ class Sequential:
     def explain(self, batch_size: int = 32, *, loss: Any = "softmax_cross_entropy", optimizer: Any = "adam") -> Any:
         """Where the time of a training step goes, and what the machine could do at most: an Explanation, to print.
 
-        Some tenths of a second of training a copy, on random numbers; the network stays as it is.
+        A second of training a copy, on random numbers; the network stays as it is.
         """
         from fastbp import explain
 

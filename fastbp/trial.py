@@ -17,10 +17,11 @@ from fastbp.lowering import slice_block
 from fastbp.model import Sequential
 
 RUN_SECONDS = 0.01  # what one run aims at
-SECONDS = 0.5  # and all of them: the fastest counts
+SECONDS = 0.8  # and all of them: the fastest counts
+REST = 0.02  # seconds after a run: threads that woke up on one core move apart
 FEWEST_RUNS = 3
 DATA_BYTES = 2**23  # of the rows that minibatches are drawn from
-CACHE_BYTES = 2**25  # a step that touches more finds its operands in memory
+CACHE_BYTES = 2**25  # what a work of a step touches beyond this much comes from memory
 
 
 class Trial:
@@ -55,20 +56,24 @@ class Trial:
         """The seconds a step that each work takes, and at the end the whole step, in the fastest of several runs."""
         self.run(1)  # compiles
         count = max(1, min(20_000, int(RUN_SECONDS / self.run(3)[-1])))
-        runs, end = [], time.perf_counter() + SECONDS
+        runs: list[np.ndarray] = []
+        end = time.perf_counter() + SECONDS
         while len(runs) < FEWEST_RUNS or time.perf_counter() < end:
             runs.append(self.run(count))
+            time.sleep(REST if self.team > 1 else 0.0)
         return min(runs, key=lambda run: run[-1])
 
     def limit(self, flops: float, traffic: float, threads: int) -> float:
         """Seconds that the machine needs at least."""
-        arithmetic = flops / fma_peak(self.net.dtype, threads) if flops else 0.0
-        return max(arithmetic, traffic / read_bandwidth(threads) if self.exceeds_caches else 0.0)
+        return max(self.seconds_of(flops, threads), self.memory_seconds(traffic, threads))
 
-    @property
-    def exceeds_caches(self) -> bool:
-        t = self.training
-        return t.parameters.nbytes + t.moments.nbytes + t.workspace.nbytes > CACHE_BYTES
+    def seconds_of(self, flops: float, threads: int) -> float:
+        """At the peak of so many threads."""
+        return flops / fma_peak(self.net.dtype, threads) if flops else 0.0
+
+    def memory_seconds(self, traffic: float, threads: int) -> float:
+        """Of moving so many bytes from and to memory; 0 where the caches may hold them from step to step."""
+        return traffic / read_bandwidth(threads) if traffic > CACHE_BYTES else 0.0
 
 
 def twin_of(net: Sequential) -> Sequential:

@@ -20,8 +20,8 @@ from fastbp.gemm.team import open_team, team_bytes
 LINE = 64  # bytes: each part writes to a cache line of its own
 READ_BYTES = 2**27  # more than the caches hold
 TURNS = 200_000  # of a loop of as many multiply-adds as a tile has accumulators: half a millisecond, as a rule
-BURSTS, RUNS = 16, 16  # at most; the fastest run counts
-REST = 0.02  # seconds after a burst: threads that woke up on one core move apart
+BURSTS, RUNS = 12, 16  # at most; the fastest run counts
+REST = 0.05  # seconds after a burst: threads that woke up on one core move apart
 
 
 class Burst(NamedTuple):
@@ -160,7 +160,9 @@ def seconds_per_tick() -> float:
         return (before + after) / 2, tick
 
     now = ticks_now.of().resolve()
-    (second, tick), _, (later, later_tick) = together(), time.sleep(0.03), together()
+    second, tick = together()
+    time.sleep(0.03)
+    later, later_tick = together()
     return (later - second) / (later_tick - tick)
 
 
