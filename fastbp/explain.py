@@ -32,9 +32,9 @@ CALL_SECONDS, TEAM_CALL_SECONDS = 0.1e-6, 0.7e-6  # dealing an operation's work 
 
 
 def explain(net: Sequential, batch_size: int, *, loss: Any, optimizer: Any) -> Explanation:
-    """Where the time of a step goes: a copy of `net` is trained for a second or less on shuffled random rows, at a learning rate
-    of 0. What it takes to wake the threads, once for many steps, is left out; the clock itself costs some hundredths of a
-    microsecond a row of the table."""
+    """Where the time of a step goes: a copy of `net` is trained for about a second on shuffled random rows, at a learning
+    rate of 0. What it takes to wake the threads, once for many steps, is left out; the clock itself costs some hundredths
+    of a microsecond a row of the table."""
     loss, optimizer = losses.as_loss(loss), optimizers.as_optimizer(optimizer)
     batch_size = whole_number("batch_size", batch_size, at_least=1)
     check_last_activation(net, loss)

@@ -13,9 +13,9 @@ class Row(NamedTuple):
 
     flops: two for each multiply-add of its product. bytes: operands read and results written, each once. limit: what the
     machine needs at least: flops at the peak of the threads used or, where the caches cannot hold them, bytes at the
-    bandwidth of memory, whichever takes longer; the whole step's is that of all its threads. fill: the share of the elements in the tiles that lie within the product;
-    0 without one. threads: 0 where it is not told. packs: "", "A", "B" or "AB". grid: in how many ways rows and columns are
-    shared. gradients: "stored", or "consumed" by the update.
+    bandwidth of memory, whichever takes longer; the whole step's is that of all its threads. fill: the share of the elements
+    in the tiles that lie within the product; 0 without one. threads: 0 where it is not told. packs: "", "A", "B" or "AB".
+    grid: in how many ways rows and columns are shared. gradients: "stored", or "consumed" by the update.
     """
 
     operation: str

@@ -16,10 +16,10 @@ from fastbp.gemm.peak import fma_peak, read_bandwidth, seconds_per_tick
 from fastbp.lowering import slice_block
 from fastbp.model import Sequential
 
-RUN_SECONDS = 0.01  # what one run aims at
+RUN_SECONDS = 0.02  # what one run aims at
 SECONDS = 0.8  # and all of them: the fastest counts
 REST = 0.02  # seconds after a run: threads that woke up on one core move apart
-FEWEST_RUNS = 3
+FEWEST_RUNS, MOST_STEPS = 3, 20_000
 DATA_BYTES = 2**23  # of the rows that minibatches are drawn from
 CACHE_BYTES = 2**25  # what a work of a step touches beyond this much comes from memory
 
@@ -55,10 +55,10 @@ class Trial:
     def fastest_run(self) -> np.ndarray:
         """The seconds a step that each work takes, and at the end the whole step, in the fastest of several runs."""
         self.run(1)  # compiles
-        count = max(1, min(20_000, int(RUN_SECONDS / self.run(3)[-1])))
-        runs: list[np.ndarray] = []
+        runs, count = [self.run(1)], 1
         end = time.perf_counter() + SECONDS
-        while len(runs) < FEWEST_RUNS or time.perf_counter() < end:
+        while len(runs) <= FEWEST_RUNS or time.perf_counter() < end:
+            count = max(1, min(4 * count, MOST_STEPS, int(RUN_SECONDS / min(run[-1] for run in runs))))
             runs.append(self.run(count))
             time.sleep(REST if self.team > 1 else 0.0)
         return min(runs, key=lambda run: run[-1])
