@@ -436,6 +436,32 @@ class TestRealNetwork:
         assert main(["predict", "data.safetensors", "data.npz"]) == 0
         assert out_lines(capsys)[0] == "y0,y1"
 
+    def test_explain(self, monkeypatch, capsys):
+        from fastbp import trial
+
+        monkeypatch.setattr(trial, "SECONDS", 0.0)
+        options = ["--batch-size", "8", "--activation", "tanh", "--optimizer", "adam", "--dtype", "float64", "--threads", "1"]
+        threads = fastbp._jit.numba.get_num_threads()
+        try:
+            assert main(["explain", "20-16-3", *options]) == 0
+        finally:
+            fastbp._jit.numba.set_num_threads(threads)
+        head, *_, step = out_lines(capsys)
+        assert head.startswith("8 rows a step, float64, 1 thread, ")
+        assert step.split()[0] == "step"
+
+    @pytest.mark.parametrize("options", [["--loss", "hinge"], ["--batch-size", "0"], ["--threads", "0"]])
+    def test_mistakes_of_explain(self, capsys, options):
+        assert main(["explain", "20-16-3", *options]) == 2
+        assert capsys.readouterr().err.startswith("fastbp: error: ")
+
+    @pytest.mark.parametrize("sizes", ["20", "20-", "20-0-3", "a-b", "20,16,3"])
+    def test_sizes_that_are_none(self, capsys, sizes):
+        with pytest.raises(SystemExit) as left:
+            main(["explain", sizes])
+        assert left.value.code == 2
+        assert "expected two whole numbers >= 1 or more, as in 784-128-10" in capsys.readouterr().err
+
     @pytest.mark.parametrize("arguments", [["--epochs", "0"], ["--batch-size", "0"], ["--activation", "stairs"]])
     def test_mistakes(self, tmp_path, monkeypatch, capsys, arguments):
         monkeypatch.chdir(tmp_path)
@@ -447,7 +473,7 @@ def test_help_from_a_process_of_its_own():
     found = subprocess.run(
         [sys.executable, "-m", "fastbp", "--help"], capture_output=True, text=True, check=True, timeout=600
     )
-    for command in ("train", "predict", "compile", "info"):
+    for command in ("train", "predict", "explain", "compile", "info"):
         assert command in found.stdout
 
 
