@@ -5,6 +5,7 @@ from fastbp._version import __version__
 from fastbp.activations import Activation
 from fastbp.callbacks import Callback, EarlyStopping
 from fastbp.check_gradients import check_gradients
+from fastbp.explanation import Explanation
 from fastbp.layers import Custom, Dense, Dropout
 from fastbp.many import fit_many
 from fastbp.model import Sequential
@@ -23,6 +24,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "EarlyStopping",
+    "Explanation",
     "History",
     "RMSprop",
     "Sequential",

@@ -45,7 +45,8 @@ def explain(net: Sequential, batch_size: int, *, loss: Any, optimizer: Any) -> E
     rows.append(Row("", "calls and the rest", seconds=seconds - sum(row.seconds for row in rows)))
     limit = sum(trial.limit(row.flops, row.bytes, trial.team) for row in rows)
     rows.append(Row("", "step", flops, traffic, limit, seconds))
-    return Explanation(tuple(rows), fma_peak(net.dtype, trial.team), trial.team, seconds, batch_size, net.dtype.name)
+    peaks = fma_peak(net.dtype, trial.team), fma_peak(net.dtype, 1)
+    return Explanation(tuple(rows), *peaks, trial.team, seconds, batch_size, net.dtype.name)
 
 
 # ------------------------------------------------------------------------------------------------------------------ rows

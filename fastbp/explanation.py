@@ -49,10 +49,11 @@ class Row(NamedTuple):
 @dataclass(frozen=True)
 class Explanation:
     """What `explain` found. `rows`: the works of a step, then "calls and the rest", which makes up the difference to the last
-    row, the whole step. peak: flop/s of the `threads` that train, all together."""
+    row, the whole step. peak: flop/s of the `threads` that train, all together; single_peak: of one alone."""
 
     rows: tuple[Row, ...]
     peak: float
+    single_peak: float
     threads: int
     seconds_per_step: float
     batch_size: int
@@ -67,9 +68,15 @@ class Explanation:
             f"{self.batch_size} rows a step, {self.dtype}, {threads}, {self.peak / 1e9:.0f} GFLOP/s at most; "
             f"{1 / self.seconds_per_step:,.0f} steps a second"
         )
-        return "\n".join([head, "", lines[0], *lines[1:-2], "", *lines[-2:]])
+        return "\n".join([head, *[CROWDED] * self.crowded, "", *lines[:-2], "", *lines[-2:]])
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the threads got in each other's way when their peak was measured."""
+        return self.peak < 0.75 * self.threads * self.single_peak
 
 
+CROWDED = "the threads did not run side by side: other programs are running, or threads share cores"
 HEADINGS = ("operation", "work", "MFLOP", "kB", "limit us", "us", "of limit", "tiles", "path", "bound by")
 LEFT = (True, True, *[False] * 6, True, True)
 

@@ -10,7 +10,7 @@ from numba import njit
 
 import fastbp as fb
 from fastbp import trial
-from fastbp.explanation import Row
+from fastbp.explanation import Explanation, Row
 from fastbp.gemm import peak
 from fastbp.gemm.isa import blocks_for, target_isa
 
@@ -178,6 +178,13 @@ def test_the_table_has_a_line_for_each_row():
     assert headings.split()[:2] == ["operation", "work"]
     assert len([line for line in lines if line]) == len(found.rows)
     assert "1 thread, straight, consumed" in lines[-4]
+
+
+def test_the_table_says_when_threads_got_in_each_others_way():
+    rows = (Row("", "calls and the rest", seconds=1e-6), Row("", "step", seconds=1e-6))
+    together, apart = (Explanation(rows, peak, 1e11, 2, 1e-6, 8, "float32") for peak in (1e11, 2e11))
+    assert "did not run side by side" in str(together)
+    assert "did not run side by side" not in str(apart)
 
 
 def test_a_path_in_words():

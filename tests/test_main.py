@@ -440,7 +440,7 @@ class TestRealNetwork:
         from fastbp import trial
 
         monkeypatch.setattr(trial, "SECONDS", 0.0)
-        options = ["--batch-size", "8", "--activation", "tanh", "--optimizer", "adam", "--dtype", "float64", "--threads", "1"]
+        options = "--batch-size 8 --activation tanh --optimizer adam --dtype float64 --threads 1".split()
         threads = fastbp._jit.numba.get_num_threads()
         try:
             assert main(["explain", "20-16-3", *options]) == 0

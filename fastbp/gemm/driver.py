@@ -36,7 +36,7 @@ class Product(NamedTuple):
     finish: int  # code called on each finished block, finish(finish_args, c, crs, row, column, rows, columns); 0: none
     finish_args: int
     work: int  # where to pack: `parts` times `work_pitch` bytes of memory
-    work_pitch: int  # from one part's memory to the next one's: at least work_bytes(args, parts); -1: a Path is at `work`
+    work_pitch: int  # from one part's memory to the next: at least work_bytes(args, parts); -1: `work` is a Path
     across: (
         int  # in how many ways to share the rows if that costs little: a share that stays with a thread; 0: no matter
     )
