@@ -440,10 +440,10 @@ class TestRealNetwork:
         from fastbp import trial
 
         monkeypatch.setattr(trial, "SECONDS", 0.0)
-        options = "--batch-size 8 --activation tanh --optimizer adam --dtype float64 --threads 1".split()
+        command = ["explain", "20-16-3", "--batch-size", "8", "--activation", "tanh", "--threads", "1"]
         threads = fastbp._jit.numba.get_num_threads()
         try:
-            assert main(["explain", "20-16-3", *options]) == 0
+            assert main([*command, "--optimizer", "adam", "--dtype", "float64"]) == 0
         finally:
             fastbp._jit.numba.set_num_threads(threads)
         head, *_, step = out_lines(capsys)
