@@ -11,7 +11,7 @@ from numba import cfunc, njit, types
 from fastbp import _llvm
 from fastbp.gemm.driver import share
 from fastbp.gemm.region import region, run, threads_now
-from fastbp.gemm.team import LED, LINE, SEATS, SIZE, TEAM, open_team, team_bytes
+from fastbp.gemm.team import LED, LINE, SEATS, SIZE, TEAM, claim, open_team, rest, team_bytes
 
 MOST = 16  # members in these tests
 NUMBERS = 96  # what the jobs work on
@@ -171,6 +171,29 @@ def test_two_teams_from_two_python_threads():
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(finishes, run_a_team, size, region.of().resolve(), 500) for size in (2, 3, 4, 2)]:
             done.result()
+
+
+@njit(nogil=True)
+def race(team, arrived, rounds):
+    """Claim the same part as another thread in round after round, both at the same moment; how often it was won."""
+    won = 0
+    for job in range(1, rounds + 1):
+        _llvm.fetch_add(arrived, 1)
+        turn = 0
+        while _llvm.atomic_read(arrived) < 2 * job:
+            turn = rest(turn)
+        won += claim(team, 1, job)
+        won += claim(team, 1, job)  # nor may the one who won have it twice
+    return won
+
+
+def test_of_two_that_claim_a_part_one_wins():
+    memory, arrived, rounds = Memory(2), np.zeros(1, np.int64), 5000
+    memory.room[memory.first + SEATS // 8 :][LINE // 8] = 0
+    with ThreadPoolExecutor(2) as pool:
+        won = [pool.submit(race, memory.address, arrived.ctypes.data, rounds) for _ in range(2)]
+        assert sum(done.result() for done in won) == rounds
+    memory.check()
 
 
 @njit
