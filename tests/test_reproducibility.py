@@ -210,12 +210,12 @@ NOISE = """
         seed(7)
         net = fb.Sequential(fb.Dense(300, 64, "relu"), fb.Custom(64, 64, noisy, through), fb.Dense(64, 10), seed=1)
         x, y = np.random.default_rng(0).standard_normal((1280, 300)).astype(np.float32), np.arange(1280) % 10
-        for _ in range(20):
+        for _ in range(8):
             net.fit(x, y, batch_size=128, shuffle=False)
         return hashlib.sha256(net.parameters.tobytes()).hexdigest()
 
     found = set()
-    for threads in (1, 2, 4, 8):
+    for threads in (1, 2, 8):
         numba.set_num_threads(threads)
         found.update(trained() for _ in range(3))
     print(len(found))
