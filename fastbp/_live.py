@@ -19,7 +19,7 @@ from numba.extending import intrinsic as numba_intrinsic
 I64 = ir.IntType(64)
 intrinsic: Any = numba_intrinsic
 
-SERIAL_PROCESS, ONLY_MAIN_THREAD, MAIN_THREAD, GET_NUM_THREADS, THREAD_IDENT, YIELD = range(6)
+SERIAL_PROCESS, ONLY_MAIN_THREAD, MAIN_THREAD, GET_NUM_THREADS, THREAD_IDENT, YIELD, CALLER_TAKES_PART = range(7)
 _state = (ctypes.c_int64 * 8)()
 _STATE_SYMBOL = "fastbp.state"
 llvm.add_symbol(_STATE_SYMBOL, ctypes.addressof(_state))
@@ -52,6 +52,7 @@ def start_threads() -> str:
     parallel._launch_threads()
     layer = numba.threading_layer()
     _state[ONLY_MAIN_THREAD] = layer == "workqueue"  # it aborts the process when two threads enter it
+    _state[CALLER_TAKES_PART] = layer == "omp"  # in a region, with its first part; other layers do not say
     _state[GET_NUM_THREADS] = llvm.address_of_symbol("get_num_threads")
     return layer
 

@@ -33,9 +33,9 @@ def lowered(layer: Layer, dtype: str) -> Lowered:
     assert isinstance(layer, Dense)
     forward_pass, backward_pass, from_output = activation_passes(layer.activation, dtype)
     identity = layer.activation == "identity"
-    codes = (code.of(dtype).resolve() for code in (dense_forward, dense_backward, dense_gradient))
+    forward, backward, gradient = (code.of(dtype).resolve() for code in (dense_forward, dense_backward, dense_gradient))
     return Lowered(
-        *codes, layer.inputs, layer.outputs,
+        forward, backward, gradient, layer.inputs, layer.outputs,
         weights=layer._weights, bias=layer._bias if layer.has_bias else None,
         by_input=layer.held_by_input,
         activation=0 if identity and not layer.has_bias else forward_pass,

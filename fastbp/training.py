@@ -161,22 +161,27 @@ class Snapshot:
             raise ValueError("parameters: got NaN or infinity before the first step, expected finite numbers")
         self.counters, self.rule, self.moments = net._counters.copy(), net._rule, net._moments
         self.epochs_shuffled, self.history = net.epochs_shuffled, net.history
-        if not self.counters[0]:
-            self.moments = np.zeros_like(self.moments[:, :0])  # they were zeros
-        elif self.rule == optimizer.rule:  # they are about to change; those of another rule are left alone
+        self.copied: np.ndarray | None = None  # of the moments, where they are about to change and not all 0
+        self.changes_moments = bool(self.counters[0]) and self.rule == optimizer.rule
+        if self.changes_moments:
             self.keep_moments(samples)
 
     def keep_moments(self, samples: Samples) -> None:
         """A copy of them, or the certainty that no number in the data will spoil them, whichever is cheaper."""
         if self.moments.nbytes <= samples.x.nbytes:
-            self.moments = self.moments.copy()
+            self.copied = self.moments.copy()
         elif found := samples.non_finite():
             raise ValueError(found)
 
     def restore(self, net: Sequential) -> None:
+        """All in place: a Training may share these arrays."""
         net.parameters[:], net._counters[:] = net.kept, self.counters
         net._rule, net.epochs_shuffled, net.history = self.rule, self.epochs_shuffled, self.history
-        net._moments = self.moments if self.moments.size else np.zeros_like(net._moments)
+        net._moments = self.moments
+        if self.copied is not None:
+            net._moments[:] = self.copied
+        elif not self.counters[0]:
+            net._moments[:] = 0
         net._forget_workspaces()
 
     def begin_anew(self, net: Sequential) -> None:
@@ -186,7 +191,7 @@ class Snapshot:
 
     def go_back(self, net: Sequential, history: History) -> None:
         """After a cost that was not finite: to the last finite epoch, or to before the first one."""
-        if history.cost or self.moments is net._moments:  # they went on from an earlier fit, and were not copied
+        if history.cost or (self.changes_moments and self.copied is None):
             self.begin_anew(net)
         else:
             self.restore(net)

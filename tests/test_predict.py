@@ -86,8 +86,8 @@ def test_nothing_but_the_output_is_kept_of_a_prediction(monkeypatch):
 
 
 def test_a_network_that_uses_all_threads_for_one_row_has_no_short_way():
-    net = fb.Sequential(fb.Dense(600, 600))
-    net.predict(np.ones((1, 600), F32))
+    net = fb.Sequential(fb.Dense(2000, 1000))
+    net.predict(np.ones((1, 2000), F32))
     assert net._few == {}
 
 

@@ -112,6 +112,122 @@ def test_any_number_of_threads_gives_the_same_bits():
     assert len(found) == 1
 
 
+SHARED = {  # runs of networks large enough for a team: (dtype, optimizer, rows of a minibatch)
+    "sgd": ("float32", fb.SGD(0.05, weight_decay=0.01), 128),
+    "momentum": ("float32", fb.SGD(0.05, momentum=0.9, weight_decay=0.01), 128),
+    "adam": ("float32", fb.Adam(0.01), 128),
+    "adamw": ("float32", fb.AdamW(0.01, weight_decay=0.1), 128),
+    "adam, weight decay, clip_value": ("float32", fb.Adam(0.01, weight_decay=0.1, clip_value=1e-3), 128),
+    "clip_norm": ("float32", fb.Adam(0.01, weight_decay=0.1, clip_norm=0.1), 128),
+    "blocks of the sum": ("float32", fb.Adam(0.01, weight_decay=0.1), 600),
+    "adamw, double": ("float64", fb.AdamW(0.01, weight_decay=0.1, clip_value=1e-3), 128),
+    "momentum, double": ("float64", fb.SGD(0.05, momentum=0.9, nesterov=True), 100),
+    "blocks of the sum, double": ("float64", fb.SGD(0.05, weight_decay=0.01), 300),
+}
+SHARED_SIZES = {"even": (300, 256, 128, 10), "odd": (301, 203, 67, 11)}
+
+
+def shared_network(sizes, dtype):
+    n, m, k, classes = sizes
+    layers = (fb.Dense(n, m, "relu"), fb.Dropout(0.1), fb.Dense(m, k, "gelu", bias=False), fb.Dense(k, classes))
+    return fb.Sequential(*layers, dtype=dtype, seed=3)
+
+
+def shared_hash(name, sizes, by_hand=False):
+    """Of parameters and moments after two minibatches and a smaller one."""
+    dtype, optimizer, batch = SHARED[name]
+    net, rows = shared_network(SHARED_SIZES[sizes], dtype), 2 * batch + batch // 3
+    assert net.region_for(batch) != 0, "too small for a team"
+    x, y = numbers((rows, net.inputs), np.dtype(dtype), seed=14), np.arange(rows) * 7 % 11 % net.outputs
+    if by_hand:
+        for k in range(0, rows, batch):
+            net.backward(fb.losses.softmax_cross_entropy(net.forward(x[k : k + batch]), y[k : k + batch])[1])
+            net.step(optimizer)
+    else:
+        net.fit(x, y, optimizer=optimizer, batch_size=batch, shuffle=False)
+    return hashlib.sha256(net.parameters.tobytes() + net._moments.tobytes()).hexdigest()[:16]
+
+
+def shared_hashes(threads):
+    """Of all runs with so many threads, fitted and by hand."""
+    numba.set_num_threads(threads)
+    keys = ((name, sizes, by_hand) for name in SHARED for sizes in SHARED_SIZES for by_hand in (False, True))
+    return {f"{name}, {sizes}, {by_hand}": shared_hash(name, sizes, by_hand) for name, sizes, by_hand in keys}
+
+
+@pytest.fixture
+def threads_restored():
+    before = numba.get_num_threads()
+    yield
+    numba.set_num_threads(before)
+
+
+@pytest.mark.parametrize("sizes", SHARED_SIZES)
+@pytest.mark.parametrize("name", SHARED)
+@pytest.mark.usefixtures("threads_restored")
+def test_a_shared_network_has_the_same_bits_for_any_number_of_threads_fitted_and_by_hand(name, sizes):
+    found = {}
+    for threads in (1, 2, 3, 4):
+        numba.set_num_threads(threads)
+        for by_hand in (False, True):
+            found[threads, by_hand] = shared_hash(name, sizes, by_hand)
+    assert len(set(found.values())) == 1, found
+
+
+SHARED_ELSEWHERE = """
+    import json
+    import test_reproducibility as t
+    print(json.dumps([t.shared_hashes(threads) for threads in (8, 5)]))
+"""
+
+
+@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+@pytest.mark.usefixtures("threads_restored")
+def test_more_threads_than_cores_give_the_bits_of_one(layer, run_python):
+    settings = {"NUMBA_NUM_THREADS": "8", "NUMBA_THREADING_LAYER": layer}
+    expected = shared_hashes(1)
+    assert json.loads(run_python(SHARED_ELSEWHERE, cache=None, **settings).stdout) == [expected, expected]
+
+
+NOISE = """
+    import numba, numpy as np, fastbp as fb, hashlib
+    from numba import njit
+
+    @njit
+    def seed(n):
+        np.random.seed(n)
+
+    @njit
+    def noisy(x, parameters, out):
+        for i in range(x.size):
+            out.flat[i] = x.flat[i] + 0.01 * np.random.normal()
+
+    @njit
+    def through(delta, x, out, parameters, gradients, delta_x):
+        delta_x[:] = delta
+
+    def trained():
+        seed(7)
+        net = fb.Sequential(fb.Dense(300, 64, "relu"), fb.Custom(64, 64, noisy, through), fb.Dense(64, 10), seed=1)
+        x, y = np.random.default_rng(0).standard_normal((1280, 300)).astype(np.float32), np.arange(1280) % 10
+        for _ in range(8):
+            net.fit(x, y, batch_size=128, shuffle=False)
+        return hashlib.sha256(net.parameters.tobytes()).hexdigest()
+
+    found = set()
+    for threads in (1, 2, 8):
+        numba.set_num_threads(threads)
+        found.update(trained() for _ in range(3))
+    print(len(found))
+"""
+
+
+def test_random_numbers_of_a_users_operation_are_those_of_the_thread_that_seeded_them(run_python):
+    """numba has a generator for each thread: with OpenMP the calling one leads the others, always."""
+    settings = {"NUMBA_NUM_THREADS": "8", "NUMBA_THREADING_LAYER": "omp"}
+    assert run_python(NOISE, cache=None, **settings).stdout.split() == ["1"]
+
+
 FOUR_PYTHON_THREADS = """
     from concurrent.futures import ThreadPoolExecutor
     import test_reproducibility as t

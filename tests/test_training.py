@@ -1,7 +1,13 @@
 """fit: what it measures, what it promises to refuse, and the network after each of its endings."""
 
+import copy
+import itertools
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numba import njit
 from reference import numbers
 
 import fastbp as fb
@@ -524,3 +530,179 @@ def test_fit_is_silent_without_progress(capfd):
 def test_progress_shows_the_epochs_on_a_terminal_only(capfd):
     network().fit(**GOOD, progress=True)
     assert capfd.readouterr() == ("", "")
+
+
+# ------------------------------------------------------------------------------------------ the same bits as by hand
+
+OPTIMIZERS = st.sampled_from(
+    [
+        lambda w: fb.SGD(0.1, weight_decay=w),
+        lambda w: fb.SGD(0.1, weight_decay=w, momentum=0.9),
+        lambda w: fb.SGD(0.1, weight_decay=w, momentum=0.8, nesterov=True, clip_value=0.01),
+        lambda w: fb.SGD(0.1, weight_decay=w, clip_norm=0.1),
+        lambda w: fb.Adam(0.01, weight_decay=w),
+        lambda w: fb.Adam(0.01, weight_decay=w, clip_value=0.02),
+        lambda w: fb.AdamW(0.01, weight_decay=w),
+        lambda w: fb.RMSprop(0.01, weight_decay=w),
+        lambda w: fb.Adagrad(0.05, weight_decay=w),
+    ]
+)
+
+
+@st.composite
+def layers_to_train(draw):
+    """One to three dense layers of any width, with or without biases, dropout and operations of the user's between them."""
+    sizes = draw(st.lists(st.integers(1, 70), min_size=2, max_size=4))
+    made = []
+    for n, m in itertools.pairwise(sizes):
+        if made and draw(st.booleans()):
+            made.append((draw(st.sampled_from(["dropout", "scale", "double"])), n))
+        activation = draw(st.sampled_from(["identity", "relu", "tanh", "gelu", "leaky_relu"]))
+        made.append(("dense", n, m, activation, draw(st.booleans())))
+    return made
+
+
+def built(described, dtype):
+    made = []
+    for kind, *rest in described:
+        if kind == "dense":
+            n, m, activation, bias = rest
+            made.append(fb.Dense(n, m, activation, bias=bias))
+        else:
+            made.append(fb.Dropout(0.3) if kind == "dropout" else CUSTOM[kind](*rest))
+    return fb.Sequential(*made, dtype=dtype, seed=5)
+
+
+@njit
+def double(x, parameters, out):
+    out[:] = 2 * x
+
+
+@njit
+def double_delta(delta, x, out, parameters, gradients, delta_x):
+    delta_x[:] = 2 * delta
+
+
+@njit
+def scale(x, parameters, out):
+    out[:] = parameters[0] * x
+
+
+@njit
+def scale_delta(delta, x, out, parameters, gradients, delta_x):
+    delta_x[:] = parameters[0] * delta
+    gradients[0] = (delta * x).sum()
+
+
+DOUBLE, SCALE = fb.Custom(1, 1, double, double_delta), fb.Custom(1, 1, scale, scale_delta, [0.5])
+
+
+def resized(layer, n):
+    """The user's operation for n columns, without compiling it again."""
+    copied = copy.copy(layer)
+    copied.inputs = copied.outputs = n
+    return copied
+
+
+CUSTOM = {"double": lambda n: resized(DOUBLE, n), "scale": lambda n: resized(SCALE, n)}
+
+
+@settings(max_examples=60)
+@given(
+    described=layers_to_train(), batch=st.integers(1, 40), rows=st.integers(1, 90), optimizer=OPTIMIZERS,
+    weight_decay=st.sampled_from([0.0, 0.01, 0.1]), dtype=st.sampled_from(["float32", "float64"]),
+)  # fmt: skip
+def test_fit_gives_the_bits_of_forward_backward_and_step(described, batch, rows, optimizer, weight_decay, dtype):
+    """Where each parameter is updated as soon as its gradient is there, and where gradients are stored first."""
+    fitted, twin = built(described, dtype), built(described, dtype)
+    x, y = (
+        numbers((rows, fitted.inputs), np.dtype(dtype), seed=6),
+        numbers((rows, fitted.outputs), np.dtype(dtype), seed=7),
+    )
+    optimizer = optimizer(weight_decay)
+    fitted.fit(x, y, "mean_squared_error", optimizer, batch_size=batch, epochs=2, shuffle=False)
+    for _ in range(2):
+        for k in range(0, rows, min(batch, rows)):
+            output = twin.forward(x[k : k + batch])
+            twin.backward(fb.losses.mean_squared_error(output, y[k : k + batch])[1])
+            twin.step(optimizer)
+    assert bits(fitted) == bits(twin)
+    assert fitted._moments.tobytes() == twin._moments.tobytes()
+    assert fitted._counters.tolist() == twin._counters.tolist()
+
+
+# ------------------------------------------------------------------------------------- what a refused second fit leaves
+
+
+def state_of(net):
+    return bits(net), net._moments.tobytes(), net._counters.tobytes(), net._rule, net.epochs_shuffled, net.history
+
+
+def after_a_fit(rows):
+    """A network after a fit; data of so many rows, few (the moments are larger) or many."""
+    x, y = np.tile(X, (rows // 23 + 1, 1))[:rows], np.tile(Y, rows // 23 + 1)[:rows]
+    net = network(dropout=None)
+    net.fit(x, y, optimizer=fb.Adam(0.01), batch_size=8)
+    return net, x, y
+
+
+@pytest.mark.parametrize("rows", [23, 1000])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("place", [(0, 0), (20, 4)])
+@pytest.mark.parametrize("optimizer", [fb.Adam(0.01), fb.SGD(0.1), fb.SGD(0.1, momentum=0.9)], ids=repr)
+def test_a_refused_second_fit_leaves_parameters_and_moments(rows, value, place, optimizer):
+    net, x, y = after_a_fit(rows)
+    assert (net._moments.nbytes <= x.nbytes) == (rows == 1000), "both ways are meant to be tested"
+    before = state_of(net)
+    with pytest.raises(ValueError, match=rf"x: got {value} in row {place[0]}, column {place[1]}"):
+        net.fit(with_entry(x, place, value), y, optimizer=optimizer, batch_size=2, epochs=2, shuffle=False)
+    assert state_of(net) == before
+
+
+@pytest.mark.parametrize("rows", [23, 1000])
+def test_divergence_in_the_first_epoch_of_a_second_fit_keeps_the_parameters(rows):
+    """The moments as well where they were copied; where they were not, the optimizer begins anew."""
+    net, x, y = after_a_fit(rows)
+    before = state_of(net)
+    with pytest.raises(FloatingPointError, match="in epoch 1"):
+        net.fit(x, y, optimizer=fb.Adam(1e300), batch_size=2, epochs=3)
+    if rows == 1000:
+        assert state_of(net) == before
+    else:
+        assert bits(net) == before[0]
+        assert not net._moments.any()
+        assert net._counters[0] == 0
+    assert np.isfinite(net.fit(x, y, optimizer=fb.Adam(0.01), batch_size=8).cost).all()
+
+
+@pytest.mark.parametrize("rows", [23, 1000])
+def test_a_training_still_shares_its_arrays_with_the_network_after_a_refused_fit(rows):
+    net, x, y = after_a_fit(rows)
+    shared = net.training("softmax_cross_entropy", fb.Adam(0.01), 8)
+    before = shared.moments.copy()
+    with pytest.raises(ValueError, match="x: got nan"):
+        net.fit(with_entry(x, (20, 1), np.nan), y, optimizer=fb.Adam(0.01), batch_size=2, shuffle=False)
+    assert shared.moments.tobytes() == before.tobytes()
+    engine.train_step(shared, x[:8], y[:8])
+    assert np.shares_memory(shared.moments, net._moments)
+
+
+AFTER_A_REFUSAL = """
+    import numpy as np, fastbp as fb
+    x, y = np.ones((800, 5), np.float32), np.arange(800) % 3
+    net = fb.Sequential(fb.Dense(5, 7, "tanh"), fb.Dense(7, 3))
+    net.training("softmax_cross_entropy", fb.Adam(0.01), 8)  # moments for Adam, and no step yet
+    bad = x.copy()
+    bad[700, 2] = np.nan
+    try:
+        net.fit(bad, y, optimizer=fb.SGD(0.01), batch_size=2)
+    except ValueError as error:
+        print(error)
+    net.fit(x, y, optimizer=fb.Adam(0.01))
+    print(net._moments.shape)
+"""
+
+
+def test_a_fit_refused_before_any_step_leaves_the_moments_of_another_optimizer(run_python):
+    """There were none, and the next step wrote to the address 0."""
+    assert run_python(AFTER_A_REFUSAL, cache=None).stdout.split("\n")[1] == "(2, 66)"

@@ -5,7 +5,8 @@ One member leads: it runs the code it was given, in which `region.run` hands job
 for the job's number to change, claims the part that bears its own number, works, and reports. Parts that a member has not
 claimed when the leader is done with its own the leader does itself, so nobody ever waits for a thread that is not running:
 not when the system gives its core to somebody else, and not when the threading layer runs the parts of the region one after
-the other. Whoever enters first leads, for the same reason.
+the other. For the same reason whoever enters first leads, but with OpenMP only the thread that opened the team, which is sure
+to enter: what is a thread's own, like numba's random numbers in an operation of the user's, stays that of the caller.
 """
 
 from typing import NamedTuple
@@ -14,7 +15,7 @@ import numpy as np
 
 from fastbp._code import code
 from fastbp._jit import inner
-from fastbp._live import YIELD, state
+from fastbp._live import CALLER_TAKES_PART, THREAD_IDENT, YIELD, state
 from fastbp._llvm import atomic_read, atomic_write, call, exchange_if, fetch, on_stack, pause, read, write
 
 LINE = 64  # bytes: what two threads write lies in different cache lines
@@ -94,16 +95,18 @@ class Lead(NamedTuple):
     team: int
     code: int
     args: int
+    thread: int  # that must lead; 0: any
 
 
 @code
 def take_part(args, part, parts):
     """take_part(args, part, parts): lead the team of the Lead at `args`, or serve it."""
     lead = fetch(Lead, args)
-    if exchange_if(lead.team + LED, 0, part + 1):
+    may_lead = part == 0 or lead.thread == 0 or call(state(THREAD_IDENT), ()) == lead.thread
+    if may_lead and exchange_if(lead.team + LED, 0, part + 1):
         call(lead.code, (lead.args, lead.team | TEAM))
         atomic_write(lead.team + JOB, CLOSED)
-    else:  # the leader does part 0 of every job: whoever came as part 0 sits in the seat that it left empty
+    else:  # the leader does part 0 of every job: whoever came as part 0, and too late, sits in the seat that it left empty
         serve(lead.team, part if part > 0 else atomic_read(lead.team + LED) - 1)
     return 0
 
@@ -116,4 +119,5 @@ def open_team(team, threads, code, args, region):
     write(team + JOB, 0)
     write(team + LED, 0)
     write(team + SIZE, threads)
-    call(region, (take_part(), on_stack(Lead(team, code, args)), threads))
+    thread = call(state(THREAD_IDENT), ()) if state(CALLER_TAKES_PART) != 0 else 0
+    call(region, (take_part(), on_stack(Lead(team, code, args, thread)), threads))

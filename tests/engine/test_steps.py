@@ -259,6 +259,65 @@ def test_four_python_threads_train_as_each_would_alone():
         assert list(pool.map(run, range(4))) == alone
 
 
+ALLOCATIONS = """
+    import numpy as np, fastbp as fb
+    from numba import njit
+    from numba.core.runtime import rtsys
+    from fastbp import engine
+    from fastbp.engine import steps
+
+    @njit
+    def loop(training, x, y, steps):
+        for k in range(steps):
+            first = k % 3 * {batch}
+            engine.train_step(training, x[first : first + {batch}], y[first : first + {batch}])
+
+    def allocated(function, *arguments):
+        before = rtsys.get_allocation_stats()
+        function(*arguments)
+        after = rtsys.get_allocation_stats()
+        assert after.alloc >= before.alloc
+        return after.alloc - before.alloc
+
+    def network():
+        return fb.Sequential(
+            fb.Dense({n}, {m}, "relu"), fb.Dropout(0.1), fb.Dense({m}, 10, "gelu"), fb.Dense(10, 3), dtype="{dtype}"
+        )
+
+    some = njit(lambda n: np.empty(n).sum())
+    some(5)  # numba's runtime, and so its counter, begins with the first function
+    assert allocated(some, 5) > 0, "the counter counts"
+    rows = 3 * {batch} + 1  # the last minibatch of an epoch is a single row
+    x, y = np.random.default_rng(0).standard_normal((rows, {n})).astype("{dtype}"), np.arange(rows) % 3
+    for optimizer in (fb.SGD(1e-3), fb.AdamW(1e-3, clip_value=1.0), fb.Adam(1e-3, weight_decay=0.1, clip_norm=1.0)):
+        net = network()
+        training = net.training("softmax_cross_entropy", optimizer, {batch})
+        loop(training, x, y, 1)
+        few = allocated(loop, training, x, y, 10)  # for the arrays of the call itself
+        assert allocated(loop, training, x, y, {steps}) == few
+
+        slices, run = [], net._run
+        def counted(code, *arguments):
+            if code is steps.train_slice:
+                slices.append(allocated(run, code, *arguments))
+            else:
+                run(code, *arguments)
+            return 1
+        net._run = counted
+        net.fit(x, y, optimizer=optimizer, batch_size={batch}, epochs=5)
+        assert len(slices) >= 5 and not any(slices[1:]), slices
+"""
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("n", "m", "batch", "steps"), [(5, 7, 8, 100_000), (300, 256, 128, 300)], ids=["small", "shared"]
+)
+def test_a_step_allocates_nothing(n, m, batch, steps, dtype, run_python):
+    code = ALLOCATIONS.format(n=n, m=m, batch=batch, steps=steps, dtype=dtype)
+    run_python(code, cache=None, NUMBA_NRT_STATS="1")
+
+
 USER_MODULE = """
     from numba import njit
     from fastbp import engine
