@@ -116,7 +116,6 @@ def test_threads_share_what_is_worth_it():
     assert found.threads == rows["0", "forward"].threads == 2
     assert math.prod(rows["0", "forward"].grid) == 2
     assert (rows["1", "forward"].threads, rows["1", "forward"].grid) == (1, (1, 1))
-    assert rows["1", "forward"].bound == "one thread: too small to share"
     assert rows["0", "forward"].limit == pytest.approx(rows["0", "forward"].flops / found.peak)
 
 
