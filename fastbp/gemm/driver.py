@@ -83,8 +83,10 @@ def planner(real):
 
     @inner
     def packs_b(p, m):
-        """Where it must be transposed, is read often enough, or does not stay in L2 from block to block."""
-        return p.bcs != size or m > 8 * MR or (m > MR and p.k > KC) or (not masked_loads and p.n % lanes != 0)
+        """Where it must be transposed, is read often enough, does not stay in L2 from block to block, or has its rows on pages
+        of their own, which the hardware does not fetch ahead, but the tile that packs does."""
+        often = m > 8 * MR or (m > MR and p.k > KC) or (m >= MR and p.brs > 4096)
+        return p.bcs != size or often or (not masked_loads and p.n % lanes != 0)
 
     @inner
     def cost_of(p, parts, across):
