@@ -23,7 +23,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import config
-from numba.core.caching import FunctionCache, NullCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
 from numba.extending import intrinsic as numba_intrinsic
 
 I64 = ir.IntType(64)
@@ -149,12 +149,27 @@ class StaleCaller(RuntimeError):  # noqa: N818 (it says what is stale)
     """A function that a user cached holds the calling convention of another version of fastbp."""
 
 
+class CacheFile(IndexDataCacheFile):
+    """numba's, for processes that compile at the same time.
+
+    numba names a file by the next free number. Two processes took the same one for different functions, one of which was
+    then loaded as the other: tanh as relu, say, and wrong results from then on. Here its content gives a file its name.
+    """
+
+    def save(self, key, data):
+        digest = hashlib.sha256(self._dump(key)).digest()
+        name = self._data_name(int.from_bytes(digest[:8], "big"))
+        self._save_data(name, data)
+        self._save_index({**self._load_index(), key: name})  # an entry that another process loses is compiled again
+
+
 class PackageCache(FunctionCache):
     """numba's file cache, keyed also by fastbp's sources, the options and `key`; broken files count as missing."""
 
     def __init__(self, f: Callable, key: tuple = ()):
         super().__init__(f)
         self._key = key
+        self._cache_file = CacheFile(self._cache_path, self._impl.filename_base, self._impl.locator.get_source_stamp())
 
     def _index_key(self, sig, codegen):
         # `key` names what a factory closed over, in place of numba's pickle of the closure, which differs every run

@@ -125,6 +125,34 @@ def test_a_cache_that_cannot_be_written_costs_a_warning_only(monkeypatch):
         assert cache.load_overload(None, None) is None
 
 
+def test_two_processes_that_save_at_once_do_not_load_each_others_code(tmp_path, monkeypatch):
+    """One saves between the other's index and data, having looked at the index before it."""
+    name = type(_jit.package_cache(run_with_layer)._cache_file)
+    mine, other, later = (name(str(tmp_path), "function", 1) for _ in range(3))
+    save_data, save_index = mine._save_data, mine._save_index
+
+    def other_saves():
+        if not later.load("other"):
+            monkeypatch.setattr(other, "_load_index", dict)
+            other.save("other", "code of other")
+
+    def index_first(overloads):
+        save_index(overloads)
+        other_saves()
+
+    def data_first(name, data):
+        save_data(name, data)
+        other_saves()
+        save_data(name, data)
+
+    for attribute, interrupted in (("_save_index", index_first), ("_save_data", data_first)):
+        monkeypatch.setattr(mine, attribute, interrupted)
+        mine.save("mine", "code of mine")
+        for key in ("mine", "other"):
+            assert later.load(key) in (f"code of {key}", None)
+        mine.flush()
+
+
 def test_the_key_holds_bounds_checks_options_and_sources(monkeypatch):
     def key():
         return _jit.package_cache(run_with_layer)._index_key((), cpu_target.target_context.codegen())
