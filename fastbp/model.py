@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -57,6 +58,7 @@ class Sequential:
         self.kept = np.zeros(0, self.dtype)  # the last finite parameters of a fit
         self._workspaces: dict[tuple[str, int, bool], Training] = {}
         self._few: dict[np.dtype, Few] = {}  # by the dtype of x
+        self._inference = threading.Lock()  # of the workspace that predict and evaluate share, from any thread
         self._rows = 0  # of the last forward pass by hand
         self._adopt()
 
@@ -145,14 +147,20 @@ class Sequential:
         self._few.clear()
 
     def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles: all but workspaces, whose addresses are those of this network."""
-        return {**self.__dict__, "_workspaces": {}, "_few": {}, "_active": None, "_rows": 0}
+        """For copies and pickles: all but workspaces, whose addresses are those of this network, and the lock."""
+        kept = {name: value for name, value in self.__dict__.items() if name != "_inference"}
+        return {**kept, "_workspaces": {}, "_few": {}, "_active": None, "_rows": 0}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._inference = threading.Lock()
 
     def training(self, loss: Any, optimizer: Any, batch_size: int = 32) -> Training:
         """What `fastbp.engine` takes, from Python and from `@njit`: a NamedTuple of arrays that share memory with the network.
 
-        The learning rate is `training.learning_rate[0]`, a schedule's at its start. The network must outlive it, and a later
-        `fit` or `step` with another kind of optimizer gives the network new moments, apart from those of this Training.
+        The learning rate is `training.learning_rate[0]`, a schedule's at its start. It serves one thread at a time. The network
+        must outlive it, and a later `fit` or `step` with another kind of optimizer gives the network new moments, apart from
+        those of this Training.
         """
         loss, optimizer = losses.as_loss(loss), optimizers.as_optimizer(optimizer)
         check_last_activation(self, loss)
@@ -262,9 +270,10 @@ class Sequential:
         training = self._workspace("inference", min(len(x), PREDICT_ROWS))
         out = np.empty((len(x), self.outputs), self.dtype)
         workers = self.region_for(min(len(x), PREDICT_ROWS))
-        for first, last in self._slices(len(x), PREDICT_ROWS):
-            args = slice_block(training, x=x, out=out, first=first, last=last)
-            self._run(steps.predict_slice, args.address, workers)
+        with self._inference:
+            for first, last in self._slices(len(x), PREDICT_ROWS):
+                args = slice_block(training, x=x, out=out, first=first, last=last)
+                self._run(steps.predict_slice, args.address, workers)
         if x.dtype.name in DTYPES and x.dtype not in self._few and len(x) <= PREDICT_ROWS and workers == 0:
             self._few[x.dtype] = self._make_few(x.dtype)
         return out

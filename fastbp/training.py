@@ -130,11 +130,13 @@ class Evaluation:
         return self.samples.block(training)
 
     def cost(self) -> float:
-        net, samples, block = self.net, self.samples, self.block()
+        net, samples = self.net, self.samples
         workers = net.region_for(min(len(samples), PREDICT_ROWS))
-        for first, last in net._slices(len(samples), PREDICT_ROWS):
-            block.set(first=first, last=last)
-            net._run(steps.evaluate_slice, block.address, workers)
+        with net._inference:
+            block = self.block()
+            for first, last in net._slices(len(samples), PREDICT_ROWS):
+                block.set(first=first, last=last)
+                net._run(steps.evaluate_slice, block.address, workers)
         total = block.number("cost")
         if not np.isfinite(total) and (found := samples.non_finite()):
             raise ValueError(found)

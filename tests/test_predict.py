@@ -3,6 +3,7 @@
 import copy
 import pickle
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -89,6 +90,20 @@ def test_a_network_that_uses_all_threads_for_one_row_has_no_short_way():
     net = fb.Sequential(fb.Dense(2000, 1000))
     net.predict(np.ones((1, 2000), F32))
     assert net._few == {}
+
+
+@pytest.mark.parametrize("sizes", [(300, 256, 10), (20, 30, 10)], ids=str)
+def test_threads_that_predict_and_evaluate_with_one_network_do_not_disturb_each_other(sizes):
+    n, m, classes = sizes
+    net = fb.Sequential(fb.Dense(n, m, "relu"), fb.Dense(m, classes))
+    x, y = numbers((700, n), np.dtype(F32)), np.arange(700) % classes
+    wanted, cost = net.predict(x), net.evaluate(x, y)
+
+    def agree(_):
+        return all(np.array_equal(net.predict(x), wanted) and net.evaluate(x, y) == cost for _ in range(40))
+
+    with ThreadPoolExecutor(3) as pool:
+        assert all(pool.map(agree, range(3)))
 
 
 # -------------------------------------------------------------------------------------------------------------- refusals

@@ -3,7 +3,7 @@ entering a region costs two or more.
 
 One member leads: it runs the code it was given, in which `region.run` hands jobs to the team. The others serve. Each waits
 for the job's number to change, claims the part that bears its own number, works, and reports. Parts that a member has not
-claimed when the leader is done with its own the leader does itself, so nobody ever waits for a thread that is not running:
+claimed when the leader is done with its own the leader does itself, so nobody ever waits for a thread that has not begun:
 not when the system gives its core to somebody else, and not when the threading layer runs the parts of the region one after
 the other. For the same reason whoever enters first leads, but with OpenMP only the thread that opened the team, which is sure
 to enter: what is a thread's own, like numba's random numbers in an operation of the user's, stays that of the caller.
