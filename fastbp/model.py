@@ -58,6 +58,7 @@ class Sequential:
         self.kept = np.zeros(0, self.dtype)  # the last finite parameters of a fit
         self._workspaces: dict[tuple[str, int, bool], Training] = {}
         self._few: dict[np.dtype, Few] = {}  # by the dtype of x
+        self._paces: dict[int, Any] = {}  # of fits, by the batch size
         self._inference = threading.Lock()  # of the workspace that predict and evaluate share, from any thread
         self._rows = 0  # of the last forward pass by hand
         self._adopt()
@@ -149,7 +150,7 @@ class Sequential:
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: all but workspaces, whose addresses are those of this network, and the lock."""
         kept = {name: value for name, value in self.__dict__.items() if name != "_inference"}
-        return {**kept, "_workspaces": {}, "_few": {}, "_active": None, "_rows": 0}
+        return {**kept, "_workspaces": {}, "_few": {}, "_paces": {}, "_active": None, "_rows": 0}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

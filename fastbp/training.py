@@ -18,6 +18,7 @@ from fastbp.engine.memory import Training
 from fastbp.engine.order import SHUFFLE_STREAM, shuffle
 from fastbp.lowering import SliceBlock, configure, configure_loss, in_compiled_form, slice_block
 from fastbp.model import PREDICT_ROWS, Sequential, check_last_activation
+from fastbp.pace import Pace
 from fastbp.schedules import whole_number
 
 __all__ = ["History", "fit"]
@@ -215,6 +216,7 @@ class Fit:
         configure(self.training, loss, optimizer, net.dtype.name, fused)
         self.block = samples.block(self.training)
         self.workers = net.region_for(self.batch_size)
+        self.pace = net._paces.setdefault(self.batch_size, Pace()) if self.workers else None
         self.steps_at_once = self.first_guess()
         self.history = History()
 
@@ -230,13 +232,14 @@ class Fit:
         self.block.set(cost=0.0, weight=0.0)
         step = 0
         while step < self.steps_per_epoch:
-            count = min(self.steps_at_once, self.steps_per_epoch - step)
+            shares, count = self.pace.plan(self.steps_at_once) if self.pace else (False, self.steps_at_once)
+            count = min(count, self.steps_per_epoch - step)
             rates = self.rates(epoch * self.steps_per_epoch + step, count)
             self.block.set(
                 first=step * self.batch_size, last=min((step + count) * self.batch_size, rows),
                 order=0 if order is None else order.ctypes.data, rates=rates.ctypes.data,
             )  # fmt: skip
-            self.run_slice(count)
+            self.run_slice(count, shares)
             if self.block.fields[steps.SLICE["stopped"] // 8] >= 0:
                 self.stop(epoch, int(self.block.fields[steps.SLICE["stopped"] // 8]) // self.batch_size)
             step += count
@@ -253,11 +256,13 @@ class Fit:
         epochs = epoch + step_of_epoch / self.steps_per_epoch
         return np.ascontiguousarray(self.optimizer.schedule(epochs), np.float64)
 
-    def run_slice(self, count: int) -> None:
+    def run_slice(self, count: int, shares: bool) -> None:
         began = time.perf_counter()
-        self.net._run(steps.train_slice, self.block.address, self.workers)
+        self.net._run(steps.train_slice, self.block.address, self.workers if shares else 0)
         seconds = max(time.perf_counter() - began, 1e-6)
-        self.steps_at_once = max(1, min(4 * count, int(count * SLICE_SECONDS / seconds)))
+        if self.pace:
+            self.pace.note(count, seconds)
+        self.steps_at_once = max(1, min(max(4 * count, self.steps_at_once), int(count * SLICE_SECONDS / seconds)))
 
     def stop(self, epoch: int, step: int) -> None:
         if found := self.samples.non_finite():
