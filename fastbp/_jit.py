@@ -153,7 +153,7 @@ class CacheFile(IndexDataCacheFile):
     """numba's, for processes that compile at the same time.
 
     numba names a file by the next free number. Two processes took the same one for different functions, one of which was
-    then loaded as the other: tanh as relu, say, and wrong results from then on. Here its content gives a file its name.
+    then loaded as the other: tanh as relu, say, and wrong results from then on. Here a hash of the key gives a file its name.
     """
 
     def save(self, key, data):

@@ -72,7 +72,7 @@ class Work:
         )  # fmt: skip
 
     def describe_validation(self, validation: Evaluation) -> None:
-        self.validation = block = validation.block()
+        self.validation = block = validation.block("validation")
         at_once = max(1, self.read("steps_at_once") * 3 * self.run.batch_size // PREDICT_ROWS) * PREDICT_ROWS
         self.set(validation=block.address, validation_count=len(validation.samples), validation_at_once=at_once)
 

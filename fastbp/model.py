@@ -90,7 +90,8 @@ class Sequential:
     @property
     def gradients(self) -> np.ndarray:
         """The flat vector of the last `backward`, in the order of `parameters`; made at the first use. A `fit` stores none, nor
-        does `engine.train_step`, unless it clips by the global norm, its minibatches are large, or an operation is yours."""
+        does `engine.train_step`, unless it clips by the global norm, its minibatches are large, or a layer of yours has
+        parameters."""
         if self._gradients is None:
             self._gradients = zeros_apart(self.parameters.size, self.dtype)
         return self._gradients
@@ -186,8 +187,12 @@ class Sequential:
 
     def region_for(self, rows: int) -> int:
         """The address of the parallel region, or 0 where no product of so many rows would be shared."""
+        return region.of().resolve() if self.shares(rows) else 0
+
+    def shares(self, rows: int) -> bool:
+        """Whether any product of so many rows is worth more than one thread."""
         largest = max(shareable_flops(2.0 * layer.inputs * layer.outputs, rows) for layer in self.layers)
-        return region.of().resolve() if largest >= TEAM_SERIAL_BELOW else 0
+        return largest >= TEAM_SERIAL_BELOW
 
     # --------------------------------------------------------------------------------------------------------- by hand
 
@@ -268,10 +273,10 @@ class Sequential:
     def _predict(self, x: Any) -> np.ndarray:
         """`predict` for whatever x."""
         x = in_compiled_form(data.as_matrix("x", x, self.inputs))
-        training = self._workspace("inference", min(len(x), PREDICT_ROWS))
         out = np.empty((len(x), self.outputs), self.dtype)
         workers = self.region_for(min(len(x), PREDICT_ROWS))
         with self._inference:
+            training = self._workspace("inference", min(len(x), PREDICT_ROWS))
             for first, last in self._slices(len(x), PREDICT_ROWS):
                 args = slice_block(training, x=x, out=out, first=first, last=last)
                 self._run(steps.predict_slice, args.address, workers)
@@ -281,7 +286,7 @@ class Sequential:
 
     def _make_few(self, x_dtype: np.dtype) -> Few:
         """For as many rows as one thread works on in any case, PREDICT_ROWS at most."""
-        rows = max(rows for rows in range(1, PREDICT_ROWS + 1) if self.region_for(rows) == 0)
+        rows = max(rows for rows in range(1, PREDICT_ROWS + 1) if not self.shares(rows))
         training = self._make_training(rows, stores=False)
         return Few(few_predictor(self.dtype.name, x_dtype.name), training.network.ctypes.data, training)
 

@@ -125,8 +125,8 @@ class Evaluation:
         check_last_activation(net, loss)
         self.net, self.loss, self.samples = net, loss, samples
 
-    def block(self) -> SliceBlock:
-        training = self.net._workspace("inference", min(len(self.samples), PREDICT_ROWS))
+    def block(self, purpose: str = "inference") -> SliceBlock:
+        training = self.net._workspace(purpose, min(len(self.samples), PREDICT_ROWS))
         configure_loss(training, self.loss, self.net.dtype.name)
         return self.samples.block(training)
 
@@ -171,7 +171,7 @@ class Snapshot:
 
     def keep_moments(self, samples: Samples) -> None:
         """A copy of them, or the certainty that no number in the data will spoil them, whichever is cheaper."""
-        if self.moments.nbytes <= samples.x.nbytes:
+        if self.moments.nbytes <= samples.x.nbytes or samples.rows is not None:
             self.copied = self.moments.copy()
         elif found := samples.non_finite():
             raise ValueError(found)
@@ -257,6 +257,7 @@ class Fit:
         return np.ascontiguousarray(self.optimizer.schedule(epochs), np.float64)
 
     def run_slice(self, count: int, shares: bool) -> None:
+        steps.train_slice.of(self.net.dtype.name).resolve()  # lest the first call's time is that of loading it
         began = time.perf_counter()
         self.net._run(steps.train_slice, self.block.address, self.workers if shares else 0)
         seconds = max(time.perf_counter() - began, 1e-6)
