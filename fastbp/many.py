@@ -47,8 +47,8 @@ def fit_many(
     integers (repeated ones count again) or a mask, or None for all of them. `validation_rows`: likewise those whose cost
     is measured after each epoch, None for no validation; or `validation_data`, a pair (x, y) for all networks.
     sample_weight: one for each row of x, not used in validation. `early_stopping` acts on each network apart; the object
-    itself is not changed, its `best_epoch` included. Overwritten are the networks' parameters, gradients, state of the
-    optimizer and `history`.
+    itself is not changed, its `best_epoch` included. Overwritten are the networks' parameters, state of the optimizer
+    and `history`, and gradients where `fit` would store them.
 
     Raises, before anything is changed: TypeError and ValueError for what it cannot take, NaN and infinity in the rows that
     are used included. FloatingPointError, when all others are trained, if the cost of some networks was not finite: it
