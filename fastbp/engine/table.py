@@ -60,7 +60,8 @@ class Network(NamedTuple):
     rows: int
     trains: int  # 1 in a forward pass of training, 0 in inference
     wants_input_delta: int
-    clock: int  # 0, or the address of int64 ticks to add to: FORWARD, BACKWARD, GRADIENT of each operation, then MINIBATCH to STEP
+    # 0, or the address of int64 ticks to add to: FORWARD, BACKWARD, GRADIENT of each operation, then MINIBATCH to STEP
+    clock: int
     updates: int  # 1 in a backward pass that updates, 0 in one that stores gradients
 
 
