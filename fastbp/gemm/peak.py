@@ -127,16 +127,28 @@ def burst(args, team, region):
     return threads
 
 
+class Bursts:
+    """Bursts of `turns` of `body` in all threads that numba uses at the time."""
+
+    def __init__(self, body: int, turns: int, source: np.ndarray | None = None):
+        self.turns, self.source = turns, source
+        self.room = np.zeros(team_bytes(most_threads()) + LINE * (most_threads() + 1), np.uint8)
+        sums = self.room.ctypes.data + -self.room.ctypes.data % LINE
+        self.block = np.array(Burst(body, turns, 0 if source is None else source.ctypes.data, sums, 0), np.int64)
+        self.arguments = (self.block.ctypes.data, sums + LINE * most_threads(), region.of().resolve())
+
+    def turns_per_second(self) -> float:
+        """Of the fastest run of one burst, all threads together."""
+        self.block[AT_TICKS // 8] = 2**62
+        threads = call_code(burst.of().resolve(), *self.arguments)
+        return threads * self.turns / (seconds_per_tick() * int(self.block[AT_TICKS // 8]))
+
+
 def best_of(body: int, turns: int, source: np.ndarray | None = None, enough: float = 0.0) -> float:
     """Turns a second of `body`, of all threads that numba uses now together; no further bursts once that is `enough`."""
-    room = np.zeros(team_bytes(most_threads()) + LINE * (most_threads() + 1), np.uint8)
-    sums = room.ctypes.data + -room.ctypes.data % LINE
-    block = np.array(Burst(body, turns, 0 if source is None else source.ctypes.data, sums, 2**62), np.int64)
-    arguments = (burst.of().resolve(), block.ctypes.data, sums + LINE * most_threads(), region.of().resolve())
-    best = 0.0
+    bursts, best = Bursts(body, turns, source), 0.0
     for _ in range(BURSTS):
-        threads = call_code(*arguments)
-        best = threads * turns / (seconds_per_tick() * int(block[AT_TICKS // 8]))
+        best = max(best, bursts.turns_per_second())
         if best >= enough:
             break
         time.sleep(REST)
@@ -195,8 +207,22 @@ def fma_peak(dtype="float32", threads: int | None = None) -> float:
 
 @functools.cache
 def _fma_peak(name: str, threads: int) -> float:
-    per_turn = 2.0 * accumulators() * blocks_for(getattr(types, name)).lanes
-    return per_turn * on_threads(turns_per_second, threads, multiply_adds.of(name).resolve())
+    return flops_per_turn(name) * on_threads(turns_per_second, threads, multiply_adds.of(name).resolve())
+
+
+def flops_per_turn(name: str) -> float:
+    return 2.0 * accumulators() * blocks_for(getattr(types, name)).lanes
+
+
+def fma_speed(threads: int | None = None) -> float:
+    """Floating-point operations a second that so many threads (None: as many as numba uses) do at this very moment: the best of
+    a millisecond, float32. `fma_peak` is what they can do; less means a lower clock rate, or cores shared with others."""
+    return flops_per_turn("float32") * on_threads(short_bursts().turns_per_second, checked_threads(threads))
+
+
+@functools.cache
+def short_bursts() -> Bursts:
+    return Bursts(multiply_adds.of("float32").resolve(), TURNS // 10)
 
 
 def turns_per_second(body: int) -> float:

@@ -30,6 +30,14 @@ def test_all_threads_unless_told_and_their_number_stays():
         numba.set_num_threads(before)
 
 
+def test_the_speed_of_this_moment_is_measured_anew_and_the_number_of_threads_stays():
+    before = numba.get_num_threads()
+    found = [peak.fma_speed(threads) for threads in (1, 2, None)]
+    assert all(0 < speed < np.inf for speed in found)
+    assert peak.fma_speed(1) != found[0]  # a clock of nanoseconds does not repeat itself
+    assert numba.get_num_threads() == before
+
+
 def test_reading_memory(monkeypatch):
     monkeypatch.setattr(peak, "READ_BYTES", 2**22)
     measure = peak.read_bandwidth.__wrapped__
@@ -41,6 +49,8 @@ def test_reading_memory(monkeypatch):
 def test_threads_that_there_are_not(threads):
     with pytest.raises(ValueError, match=r"threads: got .*, expected a whole number from 1 to"):
         peak.fma_peak("float32", threads)
+    with pytest.raises(ValueError, match=r"threads: got .*, expected a whole number from 1 to"):
+        peak.fma_speed(threads)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int64"])

@@ -1,0 +1,64 @@
+"""Activations and their derivatives, element by element."""
+
+import functools
+
+import numpy as np
+
+import fastbp as fb
+from benchmarks.cases import DTYPES, FAST, THREADS, Call, Timed, draw, use_threads
+from fastbp import kernels
+
+NAMES = ("relu", "tanh", "gelu") if FAST else tuple(name.lower() for name in fb.Activation._fields)
+ROWS = ("32x128",) if FAST else ("32x128", "1024x1024")
+PLAIN = {"identity": lambda z: z, "relu": lambda z: np.maximum(z, 0), "tanh": np.tanh}  # what NumPy can say for itself
+
+
+def activate(z, activation, out):
+    def expected():
+        if activation in PLAIN:
+            return (PLAIN[activation](z),)
+        exact = kernels.activate(z.astype(np.float64), getattr(fb.Activation, activation.upper()))
+        return (exact.astype(z.dtype),)
+
+    code = getattr(fb.Activation, activation.upper())
+    return Call(lambda: kernels.activate(z, code, out), lambda: (out,), expected)
+
+
+def activation_delta(z, activation, out):
+    """The derivative of the activation, by delta = 1; expected: the central difference, in float64."""
+    code, ones = getattr(fb.Activation, activation.upper()), np.ones_like(z)
+    stored = z if activation in ("gelu", "gelu_tanh", "silu", "mish") else kernels.activate(z, code)
+
+    def expected():
+        step, x = 1e-6, z.astype(np.float64)
+        return ((kernels.activate(x + step, code) - kernels.activate(x - step, code)) / (2 * step),)
+
+    return Call(lambda: kernels.activation_delta(ones, stored, code, out), lambda: (out,), expected, tolerance=1e-5)
+
+
+@functools.cache
+def call(kernel: str, activation: str, shape: str, dtype: str, threads: str) -> Call:
+    use_threads(threads)
+    z = draw(*map(int, shape.split("x")), dtype=dtype)
+    z += np.copysign(z.dtype.type(1e-3), z)  # no central difference across a kink at 0
+    return {"activate": activate, "activation_delta": activation_delta}[kernel](z, activation, np.empty_like(z))
+
+
+class Activations(Timed):
+    params = (NAMES, ROWS, DTYPES, THREADS[:1] if FAST else THREADS)
+    param_names = ("activation", "batch x m", "dtype", "threads")
+
+    def time_activate(self, activation, shape, dtype, threads):
+        call("activate", activation, shape, dtype, threads).run()
+
+    def time_activation_delta(self, activation, shape, dtype, threads):
+        call("activation_delta", activation, shape, dtype, threads).run()
+
+    def check(self, *case):
+        call.__wrapped__("activate", *case).check()
+        call.__wrapped__("activation_delta", *case).check()
+
+
+for dtype in DTYPES:  # one call loads all activations of a dtype
+    for kernel in ("activate", "activation_delta"):
+        call.__wrapped__(kernel, "tanh", "2x3", dtype, "1").run()

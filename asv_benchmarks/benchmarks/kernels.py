@@ -1,0 +1,105 @@
+"""The raw kernels of a dense layer: on one thread, on all, and their serial twins."""
+
+import functools
+
+import numpy as np
+
+import fastbp as fb
+from benchmarks.cases import DTYPES, SHAPES, THREADS, Call, Timed, draw, sizes, use_threads
+from fastbp import kernels
+
+RELU = fb.Activation.RELU
+
+
+def dense_forward(module, K, m, n, dtype):
+    a, w, b, out = (
+        draw(K, n, dtype=dtype),
+        draw(m, n, dtype=dtype, seed=1),
+        draw(m, dtype=dtype),
+        np.empty((K, m), dtype),
+    )
+    return Call(lambda: module.dense_forward(a, w, b, RELU, out), lambda: (out,), lambda: (np.maximum(a @ w.T + b, 0),))
+
+
+def propagate_delta(module, K, m, n, dtype):
+    delta, w = draw(K, m, dtype=dtype), draw(m, n, dtype=dtype, seed=1)
+    below, out = np.maximum(draw(K, n, dtype=dtype), 0), np.empty((K, n), dtype)
+    return Call(
+        lambda: module.propagate_delta(delta, w, below, RELU, out), lambda: (out,), lambda: (delta @ w * (below > 0),)
+    )
+
+
+def weight_gradient(module, K, m, n, dtype):
+    delta, a, out = draw(K, m, dtype=dtype), draw(K, n, dtype=dtype, seed=1), np.empty((m, n), dtype)
+    return Call(lambda: module.weight_gradient(delta, a, out), lambda: (out,), lambda: (delta.T @ a,))
+
+
+def bias_gradient(module, K, m, n, dtype):
+    delta, out = draw(K, m, dtype=dtype), np.empty(m, dtype)
+    return Call(lambda: module.bias_gradient(delta, out), lambda: (out,), lambda: (delta.sum(axis=0),))
+
+
+CALLS = {f.__name__: f for f in (dense_forward, propagate_delta, weight_gradient, bias_gradient)}
+
+
+@functools.cache
+def call(kernel: str, shape: str, dtype: str, threads: str) -> Call:
+    """A kernel on arrays of its own; "serial" is its serial twin."""
+    use_threads(threads)
+    return CALLS[kernel](kernels.serial if threads == "serial" else kernels, *sizes(shape), dtype)
+
+
+class Kernel(Timed):
+    params = (SHAPES, DTYPES, (*THREADS, "serial"))
+    param_names = ("batch x m x n", "dtype", "threads")
+
+
+class DenseForward(Kernel):
+    """relu(a @ w.T + b)"""
+
+    def time_dense_forward(self, shape, dtype, threads):
+        call("dense_forward", shape, dtype, threads).run()
+
+    def check(self, *case):
+        call.__wrapped__("dense_forward", *case).check()
+
+
+class PropagateDelta(Kernel):
+    """(delta @ w) * relu'(a)"""
+
+    def time_propagate_delta(self, shape, dtype, threads):
+        call("propagate_delta", shape, dtype, threads).run()
+
+    def check(self, *case):
+        call.__wrapped__("propagate_delta", *case).check()
+
+
+class WeightGradient(Kernel):
+    """delta.T @ a"""
+
+    def time_weight_gradient(self, shape, dtype, threads):
+        call("weight_gradient", shape, dtype, threads).run()
+
+    def check(self, *case):
+        call.__wrapped__("weight_gradient", *case).check()
+
+
+class BiasGradient(Kernel):
+    """The column sums of delta."""
+
+    def time_bias_gradient(self, shape, dtype, threads):
+        call("bias_gradient", shape, dtype, threads).run()
+
+    def check(self, *case):
+        call.__wrapped__("bias_gradient", *case).check()
+
+
+def load() -> None:
+    """Have all of it in memory before anything is timed. Too small for threads, which a fork server must not start."""
+    for kernel in CALLS:
+        for dtype in DTYPES:
+            for threads in ("1", "serial"):
+                call.__wrapped__(kernel, "2x3x4", dtype, threads).run()
+
+
+load()
