@@ -25,15 +25,17 @@ SHAPES = ("32x128x784", "128x512x784") if FAST else (
 
 
 class Timed:
-    """What all benchmarks of time share; without `setup`, which would make asv time single calls.
+    """What all benchmarks of time share.
 
-    The first call in a process loads code and makes arrays; asv's warm-up must outlast it, or it takes that for the duration.
+    They have no `setup`, which would make asv time single calls. Arrays are made, code is loaded and threads are started by the
+    first call in a process, and asv's warm-up must outlast that call, or it takes it for the usual duration. Compilation would
+    be too long: modules compile in `setup_cache`, which asv runs ahead in another process.
     """
 
     timer = steady
     rounds = 2
     repeat = (5, 8, 2.0)
-    warmup_time = 0.1
+    warmup_time = 0.5
     sample_time = 0.005
 
 

@@ -26,10 +26,20 @@ def output_and_target(cost: str, rows: int, columns: int, dtype: str) -> tuple[n
     return z, {"binary_cross_entropy": y > 0, "poisson": np.abs(y)}.get(cost, y).astype(dtype)
 
 
+def setup_cache() -> None:
+    for cost in NAMES:
+        for dtype in DTYPES:
+            make(cost, "2x3", dtype).run()
+
+
 @functools.cache
 def call(cost: str, shape: str, dtype: str, threads: str) -> Call:
-    """Checked along one random direction, by central differences in float64."""
     use_threads(threads)
+    return make(cost, shape, dtype)
+
+
+def make(cost: str, shape: str, dtype: str) -> Call:
+    """Checked along one random direction, by central differences in float64."""
     kernel, (z, y) = getattr(kernels, cost), output_and_target(cost, *map(int, shape.split("x")), dtype)
     out, along = np.empty_like(z), draw(*z.shape, dtype="float64", seed=2)
 
@@ -60,5 +70,3 @@ def timed(cost: str):
 
 for cost in NAMES:
     setattr(Cost, f"time_{cost}", timed(cost))
-    for dtype in DTYPES:
-        call.__wrapped__(cost, "2x3", dtype, "1").run()

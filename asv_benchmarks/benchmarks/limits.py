@@ -47,7 +47,7 @@ def flops(shape: str) -> float:
 
 
 class KernelOverPeak:
-    params = (SHAPES, DTYPES, THREADS)
+    params = (SHAPES, DTYPES, THREADS[1:] if FAST else THREADS)
     param_names = ("batch x m x n", "dtype", "threads")
     unit = "of the time at peak"
 
@@ -65,7 +65,7 @@ class KernelOverPeak:
 
 
 class TrainStepOverPeak:
-    params = (WORKLOADS, THREADS)
+    params = (WORKLOADS, THREADS[1:] if FAST else THREADS)
     param_names = ("network", "threads")
     unit = "of the time at peak"
 

@@ -20,12 +20,22 @@ FIRST_MOVES = {
     "adagrad_step": lambda g: g / (np.abs(g) + 1e-10),
 }
 MOMENTS = {"momentum_step": 1, "adam_step": 2, "adamw_step": 2, "rmsprop_step": 1, "adagrad_step": 1}
-NAMES = ("sgd_step", "momentum_step", "adam_step") if FAST else tuple(FIRST_MOVES)
+NAMES = ("sgd_step", "adam_step") if FAST else tuple(FIRST_MOVES)
+
+
+def setup_cache() -> None:
+    for rule in NAMES:
+        for dtype in DTYPES:
+            make(rule, 2, dtype).run()
 
 
 @functools.cache
 def call(rule: str, size: int, dtype: str, threads: str) -> Call:
     use_threads(threads)
+    return make(rule, size, dtype)
+
+
+def make(rule: str, size: int, dtype: str) -> Call:
     parameters, gradients = draw(size, dtype=dtype), draw(size, dtype=dtype, seed=1)
     moments = [np.zeros(size, dtype) for _ in range(MOMENTS.get(rule, 0))]
     step = [1] if rule in ("adam_step", "adamw_step") else []
@@ -55,5 +65,3 @@ def timed(rule: str):
 
 for rule in NAMES:
     setattr(Optimizer, f"time_{rule}", timed(rule))
-    for dtype in DTYPES:
-        call.__wrapped__(rule, 2, dtype, "1").run()

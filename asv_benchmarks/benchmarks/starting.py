@@ -1,6 +1,5 @@
 """From nothing to the first result: import, compilation, the compiler's cache."""
 
-import functools
 import json
 import os
 import subprocess

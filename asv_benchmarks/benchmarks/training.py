@@ -12,10 +12,21 @@ from fastbp import engine
 STEPS = 64
 
 
+def setup_cache() -> None:
+    for kind in {w.split(" ", 2)[2] for w in WORKLOADS}:
+        make_steps(f"4-3-2 b2 {kind}")[1]()
+    make_compiled_steps(SMALLEST_WORKLOAD)[1]()
+    fit_many(2)
+
+
 @functools.cache
 def steps(workload: str, threads: str):
-    """A network and a function that trains it for STEPS steps."""
     use_threads(threads)
+    return make_steps(workload)
+
+
+def make_steps(workload: str):
+    """A network and a function that trains it for STEPS steps."""
     w = Workload.named(workload)
     net, (x, y), optimizer = w.network(), w.data(STEPS), w.rule()
     return net, functools.partial(net.fit, x, y, optimizer=optimizer, batch_size=w.batch_size, shuffle=False)
@@ -53,6 +64,10 @@ def train_steps(training, x, y, batch_size):
 @functools.cache
 def compiled_steps(workload: str):
     use_threads("all")
+    return make_compiled_steps(workload)
+
+
+def make_compiled_steps(workload: str):
     w = Workload.named(workload)
     net, (x, y) = w.network(), w.data(STEPS)
     training = net.training("softmax_cross_entropy", w.rule(), w.batch_size)
@@ -62,7 +77,7 @@ def compiled_steps(workload: str):
 class TrainStepFromNjit(Timed):
     """STEPS steps by a compiled loop of the user's."""
 
-    params = (WORKLOADS[:2] if FAST else WORKLOADS,)
+    params = (WORKLOADS[:1] if FAST else WORKLOADS,)
     param_names = ("network",)
 
     def time_train_step_from_njit_64_times(self, workload):
@@ -99,9 +114,8 @@ def fit_digits(threads: str) -> fb.Sequential:
 class Fit(Timed):
     """Ten shuffled epochs of a new network on real data."""
 
-    params = (THREADS,)
+    params = (THREADS[1:] if FAST else THREADS,)
     param_names = ("threads",)
-    warmup_time = 0.5
 
     def time_fit_digits(self, threads):
         fit_digits(threads)
@@ -121,7 +135,6 @@ def fit_many(networks: int) -> list[fb.History]:
 class FitMany(Timed):
     params = ((16,),)
     param_names = ("networks",)
-    warmup_time = 0.5
 
     def time_fit_many(self, networks):
         fit_many(networks)
@@ -133,6 +146,10 @@ class FitMany(Timed):
 @functools.cache
 def prediction(layers: str, rows: int):
     use_threads("all")
+    return make_prediction(layers, rows)
+
+
+def make_prediction(layers: str, rows: int):
     net, x = Workload.named(f"{layers} b1 relu sgd float32").network(), draw(rows, int(layers.split("-")[0]))
     net.predict(x)
     return net, x
@@ -150,14 +167,3 @@ class Predict(Timed):
         net, x = prediction(layers, rows)
         hidden = np.maximum(x @ net.layers[0].weight.T, 0)
         np.testing.assert_allclose(net.predict(x), hidden @ net.layers[1].weight.T, rtol=0, atol=1e-4)
-
-
-def load() -> None:
-    """Have the engine in memory before anything is timed, by networks too small for threads."""
-    for workload in {w.split(" ", 1)[1].split(" ", 1)[1] for w in WORKLOADS}:
-        steps.__wrapped__(f"4-3-2 b2 {workload}", "1")[1]()
-    compiled_steps.__wrapped__(SMALLEST_WORKLOAD)[1]()
-    prediction.__wrapped__("4-3-2", 1)
-
-
-load()
