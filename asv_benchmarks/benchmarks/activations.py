@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 import fastbp as fb
-from benchmarks.cases import DTYPES, FAST, THREADS, Call, Timed, draw, use_threads
+from benchmarks.cases import DTYPES, FAST, THREADS, Call, Timed, draw, empty, use_threads
 from fastbp import kernels
 
 NAMES = ("relu", "tanh") if FAST else tuple(name.lower() for name in fb.Activation._fields)
@@ -26,7 +26,8 @@ def activate(z, activation, out):
 
 def activation_delta(z, activation, out):
     """The derivative of the activation, by delta = 1; expected: the central difference, in float64."""
-    code, ones = getattr(fb.Activation, activation.upper()), np.ones_like(z)
+    code, ones = getattr(fb.Activation, activation.upper()), empty(*z.shape, dtype=z.dtype)
+    ones[:] = 1
     stored = z if activation in ("gelu", "gelu_tanh", "silu", "mish") else kernels.activate(z, code)
 
     def expected():
@@ -42,7 +43,7 @@ CALLS = {"activate": activate, "activation_delta": activation_delta}
 def setup_cache() -> None:
     for dtype in DTYPES:  # one call compiles all activations of a dtype
         for make in CALLS.values():
-            make(draw(2, 3, dtype=dtype), "tanh", np.empty((2, 3), dtype)).run()
+            make(draw(2, 3, dtype=dtype), "tanh", empty(2, 3, dtype=dtype)).run()
 
 
 @functools.cache
@@ -50,7 +51,7 @@ def call(kernel: str, activation: str, shape: str, dtype: str, threads: str) -> 
     use_threads(threads)
     z = draw(*map(int, shape.split("x")), dtype=dtype)
     z += np.copysign(z.dtype.type(1e-3), z)  # no central difference across a kink at 0
-    return CALLS[kernel](z, activation, np.empty_like(z))
+    return CALLS[kernel](z, activation, empty(*z.shape, dtype=dtype))
 
 
 class Activations(Timed):

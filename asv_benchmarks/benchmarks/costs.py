@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from benchmarks.cases import DTYPES, FAST, THREADS, Call, Timed, draw, use_threads
+from benchmarks.cases import DTYPES, FAST, THREADS, Call, Timed, draw, empty, use_threads
 from fastbp import kernels
 
 ALL = (
@@ -41,7 +41,7 @@ def call(cost: str, shape: str, dtype: str, threads: str) -> Call:
 def make(cost: str, shape: str, dtype: str) -> Call:
     """Checked along one random direction, by central differences in float64."""
     kernel, (z, y) = getattr(kernels, cost), output_and_target(cost, *map(int, shape.split("x")), dtype)
-    out, along = np.empty_like(z), draw(*z.shape, dtype="float64", seed=2)
+    out, along = empty(*z.shape, dtype=dtype), draw(*z.shape, dtype="float64", seed=2)
 
     def expected():
         exact, exact_y = z.astype(np.float64), y if y.dtype == np.int64 else y.astype(np.float64)

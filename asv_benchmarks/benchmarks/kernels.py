@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 import fastbp as fb
-from benchmarks.cases import DTYPES, FAST, SHAPES, THREADS, Call, Timed, draw, sizes, use_threads
+from benchmarks.cases import DTYPES, FAST, SHAPES, THREADS, Call, Timed, draw, empty, sizes, use_threads
 from fastbp import kernels
 
 RELU = fb.Activation.RELU
@@ -16,26 +16,27 @@ def dense_forward(module, K, m, n, dtype):
         draw(K, n, dtype=dtype),
         draw(m, n, dtype=dtype, seed=1),
         draw(m, dtype=dtype),
-        np.empty((K, m), dtype),
+        empty(K, m, dtype=dtype),
     )
     return Call(lambda: module.dense_forward(a, w, b, RELU, out), lambda: (out,), lambda: (np.maximum(a @ w.T + b, 0),))
 
 
 def propagate_delta(module, K, m, n, dtype):
     delta, w = draw(K, m, dtype=dtype), draw(m, n, dtype=dtype, seed=1)
-    below, out = np.maximum(draw(K, n, dtype=dtype), 0), np.empty((K, n), dtype)
+    below, out = draw(K, n, dtype=dtype), empty(K, n, dtype=dtype)
+    np.maximum(below, 0, out=below)
     return Call(
         lambda: module.propagate_delta(delta, w, below, RELU, out), lambda: (out,), lambda: (delta @ w * (below > 0),)
     )
 
 
 def weight_gradient(module, K, m, n, dtype):
-    delta, a, out = draw(K, m, dtype=dtype), draw(K, n, dtype=dtype, seed=1), np.empty((m, n), dtype)
+    delta, a, out = draw(K, m, dtype=dtype), draw(K, n, dtype=dtype, seed=1), empty(m, n, dtype=dtype)
     return Call(lambda: module.weight_gradient(delta, a, out), lambda: (out,), lambda: (delta.T @ a,))
 
 
 def bias_gradient(module, K, m, n, dtype):
-    delta, out = draw(K, m, dtype=dtype), np.empty(m, dtype)
+    delta, out = draw(K, m, dtype=dtype), empty(m, dtype=dtype)
     return Call(lambda: module.bias_gradient(delta, out), lambda: (out,), lambda: (delta.sum(axis=0),))
 
 

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from benchmarks.cases import DTYPES, FAST, THREADS, Call, Timed, draw, use_threads
+from benchmarks.cases import DTYPES, FAST, THREADS, Call, Timed, draw, empty, use_threads
 from fastbp import kernels
 
 RATE = 1e-3
@@ -37,7 +37,9 @@ def call(rule: str, size: int, dtype: str, threads: str) -> Call:
 
 def make(rule: str, size: int, dtype: str) -> Call:
     parameters, gradients = draw(size, dtype=dtype), draw(size, dtype=dtype, seed=1)
-    moments = [np.zeros(size, dtype) for _ in range(MOMENTS.get(rule, 0))]
+    moments = [empty(size, dtype=dtype) for _ in range(MOMENTS.get(rule, 0))]
+    for moment in moments:
+        moment[:] = 0
     step = [1] if rule in ("adam_step", "adamw_step") else []
     kernel, decay = getattr(kernels, rule), {"weight_decay": 0.0}
 

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from benchmarks.cases import FAST, SMALLEST_SHAPE, Call, Timed, draw, sizes, use_threads
+from benchmarks.cases import FAST, SMALLEST_SHAPE, Call, Timed, draw, empty, sizes, use_threads
 from fastbp import kernels
 
 
@@ -43,7 +43,7 @@ def call(way: str, shape: str) -> Call:
 
 def make(way: str, shape: str) -> Call:
     K, m, n = sizes(shape)
-    delta, a, out = draw(K, m), draw(K, n, seed=1), np.empty((m, n), np.float32)
+    delta, a, out = draw(K, m), draw(K, n, seed=1), empty(m, n)
     return Call(lambda: WAYS[way](delta, a, out), lambda: (out,), lambda: (delta.T @ a,))
 
 
