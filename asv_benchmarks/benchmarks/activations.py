@@ -6,6 +6,7 @@ import numpy as np
 
 import fastbp as fb
 from benchmarks.cases import DTYPES, FAST, THREADS, Call, Timed, draw, empty, use_threads
+from benchmarks.clock import steady
 from fastbp import kernels
 
 NAMES = ("relu", "tanh") if FAST else tuple(name.lower() for name in fb.Activation._fields)
@@ -41,6 +42,7 @@ CALLS = {"activate": activate, "activation_delta": activation_delta}
 
 
 def setup_cache() -> None:
+    steady()
     for dtype in DTYPES:  # one call compiles all activations of a dtype
         for make in CALLS.values():
             make(draw(2, 3, dtype=dtype), "tanh", empty(2, 3, dtype=dtype)).run()

@@ -5,6 +5,7 @@ import functools
 import numpy as np
 
 from benchmarks.cases import DTYPES, FAST, THREADS, Call, Timed, draw, empty, use_threads
+from benchmarks.clock import steady
 from fastbp import kernels
 
 ALL = (
@@ -27,6 +28,7 @@ def output_and_target(cost: str, rows: int, columns: int, dtype: str) -> tuple[n
 
 
 def setup_cache() -> None:
+    steady()
     for cost in NAMES:
         for dtype in DTYPES:
             make(cost, "2x3", dtype).run()

@@ -6,6 +6,7 @@ import numpy as np
 
 import fastbp as fb
 from benchmarks.cases import DTYPES, FAST, SHAPES, THREADS, Call, Timed, draw, empty, sizes, use_threads
+from benchmarks.clock import steady
 from fastbp import kernels
 
 RELU = fb.Activation.RELU
@@ -46,6 +47,7 @@ MODULES = {"1": kernels, "all": kernels, "serial": kernels.serial}
 
 def setup_cache() -> None:
     """Compile into the commit's cache; asv does this once, ahead."""
+    steady()
     for make in CALLS.values():
         for dtype in DTYPES:
             for module in (kernels, kernels.serial):

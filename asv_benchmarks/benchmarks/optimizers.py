@@ -5,6 +5,7 @@ import functools
 import numpy as np
 
 from benchmarks.cases import DTYPES, FAST, THREADS, Call, Timed, draw, empty, use_threads
+from benchmarks.clock import steady
 from fastbp import kernels
 
 RATE = 1e-3
@@ -24,6 +25,7 @@ NAMES = ("sgd_step", "adam_step") if FAST else tuple(FIRST_MOVES)
 
 
 def setup_cache() -> None:
+    steady()
     for rule in NAMES:
         for dtype in DTYPES:
             make(rule, 2, dtype).run()

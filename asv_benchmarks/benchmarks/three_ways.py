@@ -5,6 +5,7 @@ import functools
 import numpy as np
 
 from benchmarks.cases import FAST, SMALLEST_SHAPE, Call, Timed, draw, empty, sizes, use_threads
+from benchmarks.clock import steady
 from fastbp import kernels
 
 
@@ -32,6 +33,7 @@ WAYS = {f.__name__: f for f in (by_loop, by_tiling, by_matmul)} | {"by_kernel": 
 
 
 def setup_cache() -> None:
+    steady()
     make("by_kernel", "2x3x4").run()
 
 

@@ -7,12 +7,14 @@ from numba import njit
 
 import fastbp as fb
 from benchmarks.cases import FAST, SMALLEST_WORKLOAD, THREADS, WORKLOADS, Timed, Workload, draw, skip, use_threads
+from benchmarks.clock import steady
 from fastbp import engine
 
 STEPS = 64
 
 
 def setup_cache() -> None:
+    steady()
     for kind in {w.split(" ", 2)[2] for w in WORKLOADS}:
         make_steps(f"4-3-2 b2 {kind}")[1]()
     make_compiled_steps(SMALLEST_WORKLOAD)[1]()
