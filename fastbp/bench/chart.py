@@ -32,8 +32,8 @@ def require_matplotlib(path: str) -> None:
         raise ValueError(f"--plot: got {path!r}, expected a file that ends with one of {', '.join(known)}")
 
 
-def save_chart(found: Comparison, path: str) -> None:
-    """A line for each network, a dot on it for each contender's time of a step, a tick for the machine's limit."""
+def chart(found: Comparison) -> Any:
+    """The Figure: a line for each network, a dot on it for each contender's time of a step, a tick for the machine's limit."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 1.9 + 0.62 * len(found.results)), dpi=100, layout="constrained")
@@ -41,8 +41,8 @@ def save_chart(found: Comparison, path: str) -> None:
     draw_dots(axes, found)
     label_axes(axes, found)
     entries = len(axes.get_legend_handles_labels()[0])
-    figure.legend(loc="outside lower center", ncols=entries, frameon=False, columnspacing=1.4, handletextpad=0.3)
-    figure.savefig(path)
+    figure.legend(loc="outside lower center", ncols=entries, frameon=False, markerscale=0.8)
+    return figure
 
 
 def draw_dots(axes: Any, found: Comparison) -> None:
@@ -51,24 +51,27 @@ def draw_dots(axes: Any, found: Comparison) -> None:
         times = [result.limit, *result.seconds.values()]
         axes.plot([min(times), max(times)], [place, place], color="#cccccc", linewidth=1.5, zorder=1)
     limits = [result.limit for result in found.results]
-    axes.scatter(limits, places, marker="|", s=420, linewidth=2.2, color="black", label="limit: the FMA peak", zorder=2)
+    axes.scatter(limits, places, marker="|", s=260, linewidth=2.2, color="black", label="limit: the FMA peak", zorder=2)
     for name in found.contenders:
         timed = [(r.seconds[name], place) for place, r in enumerate(found.results) if name in r.seconds]
         color, marker = STYLES[name]
-        size, above = (110, 4) if name == "fastbp" else (65, 3)
+        size, above = (110, 4) if name == "fastbp" else (60, 3)
         if timed:
             axes.scatter(*zip(*timed, strict=True), marker=marker, s=size, color=color, edgecolor="white", linewidth=0.7,
                          label=LIBRARIES[name].title, zorder=above)  # fmt: skip
     for place, result in enumerate(found.results):
         if "fastbp" in result.seconds:
             seconds = result.seconds["fastbp"]
-            axes.annotate(f"{microseconds(seconds)} µs", (seconds, place), (0, 9), textcoords="offset points", ha="center",
+            axes.annotate(f"{microseconds(seconds)} µs", (seconds, place), (0, 10), textcoords="offset points", ha="center",
                           color=STYLES["fastbp"][0], fontsize=10, fontweight="bold")  # fmt: skip
 
 
 def label_axes(axes: Any, found: Comparison) -> None:
+    from matplotlib.ticker import LogLocator
+
     work = found.results[0].work
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=99))
     axes.xaxis.set_major_formatter(lambda seconds, _: f"{1e6 * seconds:,.10g}")
     axes.set_xlabel("microseconds a step (logarithmic; less is better)")
     labels = [f"{r.work.name.split('@')[0]}\n{r.work.batch_size} rows" for r in found.results]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,10 +77,8 @@ def compare(
     """
     machine = this_machine(threads, works[0].dtype)
     results = [Result(within(seconds, work, machine.peak), work.flops / machine.peak) for work in works]
-    with ExitStack() as ending:
-        workers = {name: Worker(name, threads) for name in contenders if is_installed(name)}
-        for worker in workers.values():
-            ending.callback(worker.end)
+    with ExitStack() as stack:
+        workers = {n: stack.enter_context(closing(Worker(n, threads))) for n in contenders if is_installed(n)}
         for result in results:
             report(result.work.name)
             result.faults.update(dict.fromkeys(set(contenders) - set(workers), "not installed"))

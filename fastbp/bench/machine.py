@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
+from fastbp._llvm import target_cpu
 from fastbp._version import __version__
 from fastbp.bench.contenders import LIBRARIES
 from fastbp.gemm.peak import fma_peak
@@ -36,7 +37,9 @@ class Machine(NamedTuple):
 def this_machine(threads: int, dtype: str) -> Machine:
     """Measures the peak."""
     peaks = fma_peak(dtype, threads), fma_peak(dtype, 1)
-    return Machine(cpu_name(), f"{platform.system()} {platform.machine()}", threads, dtype, *peaks)
+    return Machine(
+        f"{cpu_name()} ({target_cpu()})", f"{platform.system()} {platform.machine()}", threads, dtype, *peaks
+    )
 
 
 def cpu_name() -> str:
@@ -58,7 +61,14 @@ def versions(names: Iterable[str]) -> dict[str, str]:
     """Of fastbp, Python and the contenders' libraries, as they are installed; those that are not are left out."""
     distributions = [LIBRARIES[name].distribution for name in names if name != "fastbp" and is_installed(name)]
     own = {"fastbp": __version__, "python": platform.python_version()}
-    return own | {distribution: metadata.version(distribution) for distribution in distributions}
+    return own | {distribution: version_of(distribution) for distribution in distributions}
+
+
+def version_of(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:  # a build that goes by another name
+        return "unknown"
 
 
 def is_installed(name: str) -> bool:

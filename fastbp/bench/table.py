@@ -54,7 +54,8 @@ def cell(result: Result, name: str) -> str:
 
 
 def microseconds(seconds: float) -> str:
-    return f"{1e6 * seconds:,.{2 if seconds < 1e-5 else 1}f}"
+    decimals = 2 if seconds < 1e-5 else 1 if seconds < 1e-3 else 0
+    return f"{1e6 * seconds:,.{decimals}f}"
 
 
 def notes(found: Comparison) -> list[str]:

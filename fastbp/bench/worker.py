@@ -45,7 +45,7 @@ class Worker:
             raise Fault(answer)
         return answer
 
-    def end(self) -> None:
+    def close(self) -> None:
         self.pipe.close()
         self.process.join(END_SECONDS)
         self.process.kill()

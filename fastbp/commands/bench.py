@@ -32,7 +32,8 @@ def add_to(commands: Any) -> None:
     add("--compiled", action="store_true", help="PyTorch through torch.compile too, which takes a minute to compile")
     add("--threads", type=int, metavar="N", help="of every contender (all cores)")
     add("--rounds", type=int, default=5, metavar="N", help="turns of each contender; the best one counts (%(default)s)")
-    add("--seconds", type=float, default=0.1, metavar="S", help="what one timing of 10 to 1000 steps aims at (%(default)s)")
+    add("--seconds", type=float, default=0.1, metavar="S",
+        help="what a timing of 10 to 1000 steps aims at (%(default)s)")  # fmt: skip
     add("--plot", metavar="FILE", help="save a chart, as bench.png")
     add("--json", metavar="FILE", help="save the figures")
     bench.set_defaults(run=run)
@@ -61,7 +62,7 @@ def _contenders(text: str) -> tuple[str, ...]:
 
 def run(options: argparse.Namespace) -> int:
     """Compare; print the table, write the files asked for."""
-    from fastbp.bench.chart import require_matplotlib, save_chart
+    from fastbp.bench.chart import chart, require_matplotlib
     from fastbp.bench.comparison import compare
     from fastbp.bench.table import table
     from fastbp.gemm.peak import checked_threads
@@ -84,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         Path(options.json).write_text(json.dumps(found.as_json(), indent=1) + "\n", encoding="utf-8")
     if options.plot:
-        save_chart(found, options.plot)
+        chart(found).savefig(options.plot)
     return 0
 
 
