@@ -473,7 +473,7 @@ def test_help_from_a_process_of_its_own():
     found = subprocess.run(
         [sys.executable, "-m", "fastbp", "--help"], capture_output=True, text=True, check=True, timeout=600
     )
-    for command in ("train", "predict", "explain", "compile", "info"):
+    for command in ("train", "predict", "explain", "bench", "compile", "info"):
         assert command in found.stdout
 
 

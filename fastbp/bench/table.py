@@ -1,0 +1,69 @@
+"""A Comparison as a table of text, which names the machine, so that it can be pasted anywhere."""
+
+from __future__ import annotations
+
+from fastbp.bench.comparison import Comparison, Result
+from fastbp.bench.contenders import LIBRARIES
+from fastbp.bench.machine import Machine
+
+CROWDED = "the threads did not run side by side: other programs are running, or threads share cores"
+
+
+def table(found: Comparison) -> str:
+    """Heading, rows and notes: why there is a dash."""
+    rows = [headings(found), *(cells(found, result) for result in found.results)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
+    if found.mean_ratio is not None:
+        mean = f"{found.mean_ratio:.2f}"
+        lines.append("geometric mean".ljust(len(lines[0]) - len(mean)) + mean)
+    return "\n".join([*heading(found), "", *lines, *notes(found)])
+
+
+def heading(found: Comparison) -> list[str]:
+    work = found.results[0].work
+    return [
+        describe(found.machine),
+        ", ".join(f"{name} {version}" for name, version in found.versions.items()),
+        f"microseconds a step of training, {work.activation}, {work.optimizer}, {work.dtype} (share of the FMA peak)",
+        *[CROWDED] * found.machine.crowded,
+    ]
+
+
+def describe(machine: Machine) -> str:
+    threads = f"{machine.threads} thread{'s' * (machine.threads > 1)}"
+    return f"{machine.cpu}, {threads}, FMA peak {machine.peak / 1e9:.0f} GFLOP/s {machine.dtype}"
+
+
+def headings(found: Comparison) -> list[str]:
+    titles = [LIBRARIES[name].title for name in found.contenders]
+    return ["network@rows", "at the peak", *titles, *["best peer / fastbp"] * (found.mean_ratio is not None)]
+
+
+def cells(found: Comparison, result: Result) -> list[str]:
+    times = [cell(result, name) for name in found.contenders]
+    ratio = "-" if result.ratio is None else f"{result.ratio:.2f}"
+    return [result.work.name, microseconds(result.limit), *times, *[ratio] * (found.mean_ratio is not None)]
+
+
+def cell(result: Result, name: str) -> str:
+    if name not in result.seconds:
+        return "-"
+    seconds = result.seconds[name]
+    return f"{microseconds(seconds)} ({100 * result.limit / seconds:2.0f} %)"
+
+
+def microseconds(seconds: float) -> str:
+    decimals = 2 if seconds < 1e-5 else 1 if seconds < 1e-3 else 0
+    return f"{1e6 * seconds:,.{decimals}f}"
+
+
+def notes(found: Comparison) -> list[str]:
+    """A line for each contender and reason; the networks where it is not all of them."""
+    lines = []
+    for name in found.contenders:
+        for reason in dict.fromkeys(r.faults[name] for r in found.results if name in r.faults):
+            where = [r.work.name for r in found.results if r.faults.get(name) == reason]
+            at = f", {', '.join(where)}" if len(where) < len(found.results) else ""
+            lines.append(f"{LIBRARIES[name].title}{at}: {reason}")
+    return ["", *lines] if lines else []

@@ -1,0 +1,15 @@
+"""The option --threads of commands that compute in this process."""
+
+from __future__ import annotations
+
+
+def use_threads(threads: int | None) -> None:
+    """Lets numba use so many from now on, or as it does now."""
+    if threads is not None:
+        from fastbp._jit import numba
+        from fastbp._live import most_threads
+
+        try:
+            numba.set_num_threads(threads)
+        except ValueError as error:
+            raise ValueError(f"--threads: got {threads}, expected 1 to {most_threads()} on this machine") from error

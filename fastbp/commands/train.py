@@ -1,0 +1,182 @@
+"""`train`: train a network on a file and write it to a file."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastbp.commands import INTERRUPTED
+from fastbp.commands.networks import dense_network
+from fastbp.commands.threads import use_threads
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fastbp.callbacks import Callback
+    from fastbp.datasets import Dataset, Recipe
+
+
+def add_to(commands: Any) -> None:
+    train = commands.add_parser(
+        "train",
+        help="train a network and write it to a file",
+        description="Train a network on scikit-learn's handwritten digits, a CSV or an npz file; hold a share of the "
+        "rows out and report how well it does on them.",
+    )
+    add = train.add_argument
+    add("data", metavar="digits|FILE", help="the digits, a .csv with a header, or an .npz")
+    add("--target", metavar="COLUMN", help="the CSV column to predict")
+    add("--task", choices=("classification", "regression"), help="(told from the target)")
+    add("--x-key", default="x", metavar="KEY", help="the array of features in an .npz (%(default)s)")
+    add("--y-key", default="y", metavar="KEY", help="the array of targets in an .npz (%(default)s)")
+    # digits, over 8 splits and 2 networks each: 128 neurons and 30 epochs get 0.973 held out, 256 and 50 get 0.980
+    add("--layers", type=_sizes, default="256", metavar="SIZES", help="of the hidden layers, as 128,64 (%(default)s)")
+    add("--activation", default="relu", metavar="NAME", help="of the hidden layers (%(default)s)")
+    add("--optimizer", default="adam", metavar="NAME", help="sgd, adam, adamw, rmsprop or adagrad (%(default)s)")
+    add("--learning-rate", type=float, metavar="RATE", help="(the optimizer's own)")
+    add("--batch-size", type=int, default=32, metavar="ROWS", help="rows in a minibatch (%(default)s)")
+    add("--epochs", type=int, default=50, metavar="N", help="passes over the data (%(default)s)")
+    add("--validation-share", type=float, default=0.2, metavar="SHARE", help="of the rows, held out (%(default)s)")
+    add("--seed", type=int, default=0, metavar="N", help="of split, initial weights and shuffling (%(default)s)")
+    add("--threads", type=int, metavar="N", help="no result depends on it (all cores)")
+    add("--out", metavar="FILE", help="the model file (the data's name, with .safetensors, in this folder)")
+    add("--quiet", action="store_true", help="no progress")
+    train.set_defaults(run=run)
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple(int(size) for size in text.split(",")) if text else ()
+    except ValueError:
+        sizes = (0,)
+    if any(size < 1 for size in sizes):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected whole numbers >= 1 as in 128,64")
+    return sizes
+
+
+def run(options: argparse.Namespace) -> int:
+    """Read, split, train, write the model file, report on the rows held out."""
+    from fastbp import io
+    from fastbp.data import train_validation_split
+    from fastbp.datasets import Recipe
+    from fastbp.schedules import whole_number
+
+    io.require_safetensors()  # what would fail after the training fails before it
+    whole_number("--seed", options.seed, at_least=0)
+    out = Path(options.out or Path(options.data).with_suffix(".safetensors").name)
+    if not out.parent.is_dir():
+        raise ValueError(f"--out: got {str(out)!r}, expected a file in a folder that exists")
+    optimizer = _optimizer(options)
+    data = _load(options)
+    labels = data.y if data.task == "classification" else None
+    rows, held_out = train_validation_split(len(data.x), options.validation_share, options.seed, labels)
+    recipe = Recipe.fit(data, rows)
+    use_threads(options.threads)
+    net = _network(options, recipe)
+    print(f"{options.data}: {recipe.task}, {len(rows)} rows to train on, {len(held_out)} held out, "
+          f"{len(recipe.features)} features, {recipe.outputs} outputs")  # fmt: skip
+
+    x, y = recipe.inputs(data.x), recipe.targets(data.y)
+    clock = _Clock()
+    try:
+        net.fit(
+            x[rows], y[rows],
+            loss="softmax_cross_entropy" if recipe.task == "classification" else "mean_squared_error",
+            optimizer=optimizer, batch_size=options.batch_size, epochs=options.epochs,
+            validation_data=(x[held_out], y[held_out]),
+            metrics=("accuracy",) if recipe.task == "classification" else (),
+            callbacks=[clock, *_progress(options)], progress=False,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        return _interrupted(net, out, recipe, clock.epochs)
+    net.save(out, metadata={"recipe": recipe.to_metadata()})
+    steps = -(-len(rows) // options.batch_size)
+    print(f"{clock.epochs} epochs of {steps} steps in {clock.seconds:.2f} s, "
+          f"{steps / clock.epoch_seconds:,.0f} steps per second")  # fmt: skip
+    print(f"model: {out}")
+    _report(recipe, data.y[held_out], net.predict(x[held_out]))
+    return 0
+
+
+def _load(options: argparse.Namespace) -> Dataset:
+    from fastbp import datasets
+
+    if options.data == "digits":
+        return datasets.load_digits()
+    suffix = Path(options.data).suffix.lower()
+    if suffix == ".npz":
+        return datasets.load_npz(options.data, options.x_key, options.y_key, options.task)
+    if suffix != ".csv":
+        raise ValueError(f"got {options.data!r}, expected digits, a .csv or an .npz file")
+    if options.target is None:
+        from fastbp.tables import read_table
+
+        columns = ", ".join(read_table(options.data).cells)
+        raise ValueError(f"--target: got none, expected the column of {options.data} to predict, one of {columns}")
+    return datasets.load_csv(options.data, options.target, options.task)
+
+
+def _optimizer(options: argparse.Namespace) -> Any:
+    from fastbp.optimizers import as_optimizer
+
+    optimizer = as_optimizer(options.optimizer)
+    return optimizer if options.learning_rate is None else type(optimizer)(learning_rate=options.learning_rate)
+
+
+def _network(options: argparse.Namespace, recipe: Recipe) -> Any:
+    sizes = (len(recipe.features), *options.layers, recipe.outputs)
+    return dense_network(sizes, options.activation, dtype="float32", seed=options.seed)
+
+
+def _progress(options: argparse.Namespace) -> list[Callback]:
+    """A bar on a terminal that tqdm is installed for, else one line an epoch, or nothing at all."""
+    from fastbp.callbacks import Progress, as_callbacks
+
+    if options.quiet:
+        return []
+    if sys.stderr.isatty() and importlib.util.find_spec("tqdm"):
+        return [Progress(options.epochs)]
+    return list(as_callbacks(_print_epoch))
+
+
+def _print_epoch(net: Any, history: Any) -> None:
+    from fastbp.callbacks import latest
+
+    values = ", ".join(f"{name} {value:.4f}" for name, value in latest(history).items())
+    print(f"epoch {len(history.cost)}: {values}", file=sys.stderr, flush=True)
+
+
+class _Clock:
+    """Counts and times the epochs; called after each."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self.epochs = 0
+        self.seconds = 0.0
+        self.epoch_seconds = 1.0
+
+    def __call__(self, net: Any, history: Any) -> None:
+        self.epochs = len(history.cost)
+        self.seconds = time.perf_counter() - self._start
+        self.epoch_seconds = max(statistics.median(history.seconds), 1e-9)  # the first may have had to compile
+
+
+def _interrupted(net: Any, out: Path, recipe: Recipe, epochs: int) -> int:
+    """After Ctrl-C: keep what has been learned, but no network that has learned nothing over an older file."""
+    kept = "no epoch was finished, no model written"
+    if epochs:
+        net.save(out, metadata={"recipe": recipe.to_metadata()})
+        kept = f"the model after {epochs} finished epochs is in {out}"
+    print(f"fastbp: interrupted: {kept}", file=sys.stderr)
+    return INTERRUPTED
+
+
+def _report(recipe: Recipe, y: np.ndarray, output: np.ndarray) -> None:
+    """The quality on the rows held out, in units of the file; the last line is the one to look for."""
+    for name, value in recipe.scores(y, output).items():
+        print(f"held-out {name}: {value:{'.4f' if name in ('accuracy', 'R2') else '.6g'}}")
