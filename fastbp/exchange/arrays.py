@@ -10,7 +10,7 @@ WIDENED = ("float16", "bfloat16")
 
 
 def as_float_array(name: str, tensor: Any) -> np.ndarray:
-    """`tensor` as float32 or float64, every number kept: float16 and bfloat16 become float32, whatever is wider float64.
+    """`tensor` as float32 or float64: float16 and bfloat16 become float32, which has all their numbers, longdouble float64.
 
     NumPy arrays, PyTorch's tensors on any device, and what has `__array__` or `__dlpack__`. TypeError, with the name, for
     anything else and for integers (of quantized weights, say) or complex numbers.

@@ -9,7 +9,6 @@ from typing import Any
 
 from fastbp.exchange.arrays import as_float_array
 from fastbp.exchange.parts import Linear, Part
-from fastbp.exchange.state_dict import module_numbers
 from fastbp.kernels.formulas import LEAKY_SLOPE
 from fastbp.layers import Dense, Dropout, Layer, check_named
 
@@ -58,7 +57,7 @@ def module_of(layers: Sequence[Layer], dtype: str) -> Any:
     torch = require_torch()
     check_named("to_torch", layers)
     made = torch.nn.Sequential()
-    for _, layer in module_numbers(layers):
+    for layer in layers:
         if isinstance(layer, Dense):
             made.append(linear_of(layer, getattr(torch, dtype)))
             if layer.activation != "identity":
@@ -76,7 +75,8 @@ def activation_module(nn: Any, name: Any) -> Any:
 
 def linear_of(layer: Dense, dtype: Any) -> Any:
     torch = require_torch()
-    linear = torch.nn.Linear(layer.inputs, layer.outputs, bias=layer.has_bias, dtype=dtype)
+    shape = layer.inputs, layer.outputs, layer.has_bias
+    linear = torch.nn.utils.skip_init(torch.nn.Linear, *shape, dtype=dtype)  # draws no random numbers
     with torch.no_grad():
         linear.weight.copy_(torch.from_numpy(layer.weight))
         if layer.bias is not None:

@@ -122,8 +122,9 @@ def test_there_and_back_keeps_layers_and_bits(activation, dtype):
 
 
 def test_a_module_has_copies_in_evaluation_mode():
-    net = network()
+    net, random = network(), torch.get_rng_state()
     module = net.to_torch()
+    assert (torch.get_rng_state() == random).all()
     assert [type(inner).__name__ for inner in module] == ["Linear", "ReLU", "Dropout", "Linear", "ReLU", "Linear"]
     assert (module[2].p, module.training) == (0.25, False)
     with torch.no_grad():
