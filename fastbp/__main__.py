@@ -1,4 +1,4 @@
-"""The command line: python -m fastbp {train,predict,explain,bench,compile,info}.
+"""The command line: python -m fastbp {train,predict,explain,bench,export,compile,info}.
 
 Results go to stdout, progress and messages to stderr. Exit codes: 0, 2 for what the user can mend, 130 for Ctrl-C.
 """
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from fastbp.commands import INTERRUPTED, bench, compile, explain, info, predict, train
+from fastbp.commands import INTERRUPTED, bench, compile, explain, export, info, predict, train
 
 USER_ERRORS = (ValueError, TypeError, ArithmeticError, OSError, ImportError)
 
@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     """The parser of all commands; `run` of what it returns is the function of the chosen one."""
     parser = Parser(prog="fastbp", description="Train dense neural networks on the CPU.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (train, predict, explain, bench, compile, info):
+    for command in (train, predict, explain, bench, export, compile, info):
         command.add_to(commands)
     return parser
 

@@ -19,6 +19,11 @@ import numpy as np
 
 FORMAT = 1  # raise it when a file could be misread by an older fastbp
 _KEY = "fastbp"  # all metadata under one key: safetensors does not keep the order of several
+_DTYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
+}  # fmt: skip
+"""NumPy's names of safetensors' types."""
 
 
 def write(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
@@ -31,7 +36,7 @@ def write(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], metadata: 
     arrays = {name: _native(array) for name, array in tensors.items()}
     content = {"format": FORMAT, "metadata": dict(metadata), "sha256": _digest(arrays, metadata)}
     payload = library.save(arrays, metadata={_KEY: _json(content)})
-    _write_whole(Path(os.path.realpath(path)), payload)  # through a symbolic link, not in its place
+    write_whole(path, payload)
 
 
 def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -52,6 +57,35 @@ def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]
     if _digest(arrays, content["metadata"]) != content["sha256"]:
         raise ValueError(f"{path}: damaged: its content does not match the sha256 stored in it")
     return arrays, content["metadata"]
+
+
+def read_plain(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file that anyone wrote, sorted by name; bfloat16, which NumPy has not, as float32.
+
+    ValueError, with the path, for a file that is truncated or damaged, that holds a type which NumPy has not, or that
+    `write` made.
+    """
+    require_safetensors()
+    from safetensors import SafetensorError, deserialize
+
+    payload = Path(path).read_bytes()
+    try:
+        found = dict(deserialize(payload))
+    except SafetensorError as error:
+        raise ValueError(f"{os.fspath(path)}: truncated, or not a safetensors file ({error})") from error
+    header = json.loads(payload[8 : 8 + int.from_bytes(payload[:8], "little")])
+    if _KEY in header.get("__metadata__", {}):
+        raise ValueError(f"{os.fspath(path)}: got a network that fastbp saved, expected another's: use Sequential.load")
+    return {name: _decoded(path, name, found[name]) for name in sorted(found)}
+
+
+def _decoded(path: str | os.PathLike, name: str, tensor: Mapping[str, Any]) -> np.ndarray:
+    kind, shape, content = tensor["dtype"], tensor["shape"], tensor["data"]
+    if kind == "BF16":  # the upper half of a float32
+        return (np.frombuffer(content, "<u2").astype(np.uint32) << 16).view(np.float32).reshape(shape)
+    if kind not in _DTYPES:
+        raise ValueError(f"{os.fspath(path)}: {name}: got dtype {kind}, expected BF16 or one of {', '.join(_DTYPES)}")
+    return np.frombuffer(content, _DTYPES[kind]).reshape(shape)
 
 
 def require_safetensors() -> ModuleType:
@@ -100,8 +134,9 @@ def _digest(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> st
     return digest.hexdigest()
 
 
-def _write_whole(path: Path, payload: bytes) -> None:
+def write_whole(path: str | os.PathLike, payload: bytes) -> None:
     """Put `payload` at `path` in one step, with the permissions that a new file gets; a failure leaves no trace."""
+    path = Path(os.path.realpath(path))  # through a symbolic link, not in its place
     if path.exists() and not path.is_file():
         raise OSError(f"{path}: not a regular file")  # as root, a rename would replace even /dev/null
     temporary = path.with_name(f".{secrets.token_hex(8)}.fastbp")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -242,3 +242,14 @@ class Custom(Layer):
             self._codes[dtype] = [Code(f, (*place, f.__name__), cached=False) for f in functions]
         forward, backward = self._codes[dtype]
         return forward.resolve(), backward.resolve()
+
+
+def check_named(method: str, layers: Iterable[Layer], activations: bool = True) -> None:
+    """All are layers that names describe, with such `activations` too: ValueError for what is code of the user's."""
+    for layer in layers:
+        if isinstance(layer, Custom):
+            raise ValueError(f"{method}: got {layer!r}, expected layers that a file can name: a custom one is code")
+        if activations and isinstance(layer, Dense) and not isinstance(layer.activation, str):
+            raise ValueError(
+                f"{method}: got {layer!r}, expected activations that a file can name: a custom one is code"
+            )

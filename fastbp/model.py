@@ -14,6 +14,7 @@ from fastbp.engine import steps
 from fastbp.engine.few import few_predictor
 from fastbp.engine.memory import State, Training, make_training, zeros_apart
 from fastbp.engine.snapshot import copy_if_finite
+from fastbp.exchange.methods import Exchange
 from fastbp.gemm.multiply import TEAM_SERIAL_BELOW, shareable_flops
 from fastbp.gemm.region import region
 from fastbp.layers import Custom, Dense, Dropout, Layer, initial
@@ -32,7 +33,7 @@ class Few(NamedTuple):
     training: Training
 
 
-class Sequential:
+class Sequential(Exchange):
     """A chain of layers, each fed with the output of the one before.
 
     dtype: "float32" or "float64", of parameters and arithmetic. seed: of the initial parameters, of shuffling and dropout.

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fastbp import io
-from fastbp.layers import Custom, Dense, Dropout, Layer
+from fastbp.layers import Dense, Dropout, Layer, check_named
 
 if TYPE_CHECKING:
     from fastbp.model import Sequential
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 def save(net: Sequential, path: str | os.PathLike, metadata: dict[str, Any]) -> None:
     """Write layers, parameters, seed and metadata."""
+    check_named("save", net.layers)
     content = {
         "layers": [architecture_of(layer) for layer in net.layers],
         "dtype": net.dtype.name,
@@ -37,9 +40,9 @@ def load(cls: type[Sequential], path: str | os.PathLike) -> Sequential:
         net.metadata = content["metadata"]
         for i, layer in enumerate(net.layers):
             if isinstance(layer, Dense):
-                layer.weight = tensors[f"layers.{i}.weight"]
-                if layer.has_bias:
-                    layer.bias = tensors[f"layers.{i}.bias"]
+                fill(layer.weight, tensors[f"layers.{i}.weight"])
+                if layer.bias is not None:
+                    fill(layer.bias, tensors[f"layers.{i}.bias"])
     except KeyError as error:
         raise ValueError(f"{os.fspath(path)}: got a file without {error}, expected a saved Sequential") from error
     except (TypeError, ValueError) as error:
@@ -47,14 +50,18 @@ def load(cls: type[Sequential], path: str | os.PathLike) -> Sequential:
     return net
 
 
+def fill(parameters: np.ndarray, values: np.ndarray) -> None:
+    """Copy values in, NaN and infinity too: a network that diverged can be looked at."""
+    if values.shape != parameters.shape or values.dtype != parameters.dtype:
+        got, expected = (f"{array.dtype} of shape {array.shape}" for array in (values, parameters))
+        raise ValueError(f"parameters: got {got}, expected {expected}")
+    parameters[...] = values
+
+
 def architecture_of(layer: Layer) -> dict[str, Any]:
     if isinstance(layer, Dropout):
         return {"kind": "Dropout", "rate": layer.rate}
-    if isinstance(layer, Custom):
-        raise ValueError(f"save: got {layer!r}, expected layers that a file can name: a custom one is code")
     assert isinstance(layer, Dense)
-    if not isinstance(layer.activation, str):
-        raise ValueError(f"save: got {layer!r}, expected activations that a file can name: a custom one is code")
     return {
         "kind": "Dense", "inputs": layer.inputs, "outputs": layer.outputs, "activation": layer.activation,
         "bias": layer.has_bias,

@@ -16,7 +16,7 @@ from fastbp._llvm import target_cpu, target_features
 from fastbp._version import __version__
 from fastbp.gemm.isa import blocks_for, target_isa
 
-OPTIONAL = ("scikit-learn", "safetensors", "tqdm")
+OPTIONAL = ("scikit-learn", "safetensors", "tqdm", "onnx", "torch")
 INTERESTING = ("avx512f", "avx2", "fma", "neon", "sse2")
 
 

@@ -473,7 +473,7 @@ def test_help_from_a_process_of_its_own():
     found = subprocess.run(
         [sys.executable, "-m", "fastbp", "--help"], capture_output=True, text=True, check=True, timeout=600
     )
-    for command in ("train", "predict", "explain", "bench", "compile", "info"):
+    for command in ("train", "predict", "explain", "bench", "export", "compile", "info"):
         assert command in found.stdout
 
 
@@ -489,3 +489,13 @@ print(sorted({"numba", "numpy", "safetensors", "tqdm", "sklearn"} & (set(sys.mod
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600)
     assert found.stdout == "[]\n"
+
+
+def test_export(tmp_path, capsys):
+    onnx = pytest.importorskip("onnx")
+    model = tmp_path / "net.safetensors"
+    fastbp.Sequential(fastbp.Dense(4, 3, "relu"), fastbp.Dense(3, 2)).save(model)
+    assert main(["export", str(model), "--output", "softmax"]) == 0
+    assert capsys.readouterr().out == f"model: {tmp_path / 'net.onnx'}\n"
+    assert [node.op_type for node in onnx.load(tmp_path / "net.onnx").graph.node][-1] == "Softmax"
+    assert main(["export", str(tmp_path / "none.safetensors")]) == 2

@@ -294,6 +294,59 @@ def test_a_file_that_describes_no_network_is_refused_by_its_name(tmp_path, conte
         fb.Sequential.load(tmp_path / "odd.safetensors")
 
 
+FIRST_FORMAT = (
+    r'{"__metadata__":{"fastbp":"{\"format\":1,\"metadata\":{\"dtype\":\"float64\",\"layers\":[{\"activation\":\"gelu\",'
+    r"\"bias\":true,\"inputs\":3,\"kind\":\"Dense\",\"outputs\":2},{\"kind\":\"Dropout\",\"rate\":0.25},"
+    r"{\"activation\":\"identity\",\"bias\":false,\"inputs\":2,\"kind\":\"Dense\",\"outputs\":1}],"
+    r"\"metadata\":{\"classes\":[\"a\",\"b\"]},\"seed\":7},"
+    r'\"sha256\":\"80b45b6b096ba69e3371b1d3f993e9471ffbf9e69e94cc9ed1d964e29946fa9a\"}"},'
+    r'"layers.0.bias":{"dtype":"F64","shape":[2],"data_offsets":[0,16]},'
+    r'"layers.0.weight":{"dtype":"F64","shape":[2,3],"data_offsets":[16,64]},'
+    r'"layers.2.weight":{"dtype":"F64","shape":[1,2],"data_offsets":[64,80]}}'
+)
+
+
+def test_a_file_of_version_0_1_0_loads(tmp_path):
+    pytest.importorskip("safetensors")
+    w = np.arange(6).reshape(2, 3) / 7
+    numbers_of_it = np.concatenate([[0.1, -0.2], w.ravel(), w[0, :2] + 1])
+    header = FIRST_FORMAT.encode()
+    header += b" " * (-len(header) % 8)
+    content = len(header).to_bytes(8, "little") + header + numbers_of_it.astype("<f8").tobytes()
+    (tmp_path / "old.safetensors").write_bytes(content)
+    net = fb.Sequential.load(tmp_path / "old.safetensors")
+    assert repr(net) == (
+        "Sequential(Dense(3, 2, activation='gelu'), Dropout(0.25), Dense(2, 1, activation='identity', bias=False), "
+        "dtype='float64', seed=7)"
+    )
+    assert net.metadata == {"classes": ["a", "b"]}
+    np.testing.assert_array_equal(net.layers[0].weight, w)
+    np.testing.assert_array_equal(net.layers[0].bias, [0.1, -0.2])
+    np.testing.assert_array_equal(net.layers[2].weight, w[:1, :2] + 1)
+
+
+def test_a_network_that_is_not_finite_comes_back_too(tmp_path):
+    pytest.importorskip("safetensors")
+    net = network()
+    net.parameters[[0, -1]] = np.nan, np.inf
+    net.save(tmp_path / "net.safetensors")
+    assert fb.Sequential.load(tmp_path / "net.safetensors").parameters.tobytes() == net.parameters.tobytes()
+
+
+@pytest.mark.parametrize("weight", [np.ones((1, 3), np.float32), np.ones((2, 3))], ids=["shape", "dtype"])
+def test_parameters_that_do_not_fit_their_layer_are_refused(tmp_path, weight):
+    pytest.importorskip("safetensors")
+    from fastbp import io
+
+    layers = [{"kind": "Dense", "inputs": 3, "outputs": 2, "bias": False}]
+    content = {"layers": layers, "dtype": "float32", "seed": 0, "metadata": {}}
+    io.write(tmp_path / "odd.safetensors", {"layers.0.weight": weight}, content)
+    with pytest.raises(
+        ValueError, match=r"odd.safetensors: .*got float.* of shape .*, expected float32 of shape \(2, 3\)"
+    ):
+        fb.Sequential.load(tmp_path / "odd.safetensors")
+
+
 def test_a_custom_activation_cannot_be_saved(tmp_path):
     from test_activations import bent, bent_derivative
 
