@@ -23,10 +23,8 @@ def real_array(name: str, x: Any, expected: str) -> np.ndarray:
     if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
         place = tuple(int(i) for i in np.argwhere(np.ma.getmaskarray(x))[0])
         raise ValueError(f"{name}: got a masked entry at {place}, expected {expected} without missing values")
-    array = _array(name, x, expected)
-    if array.dtype.kind not in "biuf":
-        titles = column_titles(x)
-        array = _real_column(x, array) if titles is None else _from_columns(name, x, titles, expected)
+    titles = column_titles(x)
+    array = _real_column(x, _array(name, x, expected)) if titles is None else _from_frame(name, x, titles, expected)
     if array.dtype.kind not in "biuf":
         got = "None" if x is None else f"{type(x).__name__} of dtype {array.dtype}"
         raise TypeError(f"{name}: got {got}, expected {expected}")
@@ -53,8 +51,13 @@ def column_titles(x: Any) -> list[Any] | None:
     return None if titles is None or callable(titles) else list(titles)
 
 
-def _from_columns(name: str, frame: Any, titles: list[Any], expected: str) -> np.ndarray:
-    """The columns side by side, where NumPy sees no real type common to them; TypeError for the first that is not real."""
+def _from_frame(name: str, frame: Any, titles: list[Any], expected: str) -> np.ndarray:
+    """The columns side by side; TypeError for the first that is not real."""
+    kinds = {np.asarray(frame[title][:0]).dtype.kind for title in titles}
+    if kinds <= set("biuf"):  # dates have a common type with numbers, to polars
+        array = _array(name, frame, expected)
+        if array.dtype.kind in "biuf":
+            return array
     columns = []
     for title in titles:
         column = frame[title]

@@ -47,8 +47,10 @@ class History:
             import pandas
         except ImportError as error:
             raise ImportError("to_frame needs pandas: pip install 'fastbp[pandas]'") from error
-        index = pandas.RangeIndex(1, len(self.cost) + 1, name="epoch")
-        return pandas.DataFrame(self.arrays(), index=index)
+        series = self.series()
+        index = pandas.RangeIndex(1, max(map(len, series.values()), default=0) + 1, name="epoch")
+        columns = {name: pandas.Series(values, index[: len(values)]) for name, values in series.items()}
+        return pandas.DataFrame(columns, index)  # NaN where a fit was interrupted before it was measured
 
     def plot(self, ax: Any = None) -> Any:
         """Cost, validation cost and learning rate over the epochs, drawn into `ax` or a new figure; see `plot.history`."""

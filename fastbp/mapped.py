@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-RESIDENT_BYTES = 2**27  # what may be read before it is given back
-TOUCHED_BYTES = 2**16  # what a row takes that is read alone: Linux maps the pages around one that it has at hand
+RESIDENT_BYTES = 2**27  # what may be read of an array before it is given back
+TOUCHED_BYTES = 2**21  # what a row may take that is read alone: Linux maps a whole folio, of up to so much
 
 
 def file_of(x: np.ndarray | None) -> mmap.mmap | None:
@@ -32,9 +32,8 @@ def file_of(x: np.ndarray | None) -> mmap.mmap | None:
 
 
 def too_large(*arrays: np.ndarray | None) -> list[np.ndarray]:
-    """Those of the arrays that are in files, if they are more than may be read before it is given back."""
-    found = [x for x in arrays if x is not None and file_of(x) is not None]
-    return found if sum(x.nbytes for x in found) > RESIDENT_BYTES else []
+    """Those of the arrays that are in files and larger than what may be read before it is given back."""
+    return [x for x in arrays if x is not None and x.nbytes > RESIDENT_BYTES and file_of(x) is not None]
 
 
 def give_back(x: np.ndarray, first: int = 0, last: int | None = None) -> None:
@@ -49,7 +48,7 @@ def give_back(x: np.ndarray, first: int = 0, last: int | None = None) -> None:
 
 @contextlib.contextmanager
 def read_in_any_order(arrays: list[np.ndarray]) -> Iterator[None]:
-    """Tell the kernel so meanwhile: it would read a quarter of a megabyte ahead for each row."""
+    """Tell the kernel so meanwhile: it would read much around each row ahead."""
     files = [file for file in map(file_of, arrays) if file is not None]
     for file in files:
         file.madvise(mmap.MADV_RANDOM)
@@ -68,6 +67,5 @@ def span(x: np.ndarray) -> tuple[int, int]:
 
 
 def rows_at_once(arrays: list[np.ndarray], shuffled: bool) -> int:
-    """How many rows of the arrays, which have as many, may be read before they are given back; at least one."""
-    touched = sum(x.nbytes // len(x) + TOUCHED_BYTES * shuffled for x in arrays)
-    return max(1, RESIDENT_BYTES // touched)
+    """How many rows of each of the arrays may be read before they are given back; at least one."""
+    return max(1, min(RESIDENT_BYTES // (x.nbytes // len(x) + TOUCHED_BYTES * shuffled) for x in arrays))

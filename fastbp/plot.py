@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-LOG_FROM = 20.0  # positive numbers that differ by more than this factor are drawn on a logarithmic scale
+LOG_FROM, LOG_TO = 20.0, 1e5  # the factors by which positive numbers differ that are drawn on a logarithmic scale
 SMALLEST_IMAGE = 8  # pixels a side, of square images guessed from the number of inputs
 MOST_IMAGES = 64
 
@@ -16,7 +16,8 @@ MOST_IMAGES = 64
 def history(history: Any, ax: Any = None) -> Any:
     """Draw cost and validation cost over the epochs, and the learning rate on a second axis; returns the axes.
 
-    ax: matplotlib axes to draw into; a new figure by default. An axis is logarithmic where its numbers span a factor of 20.
+    ax: matplotlib axes to draw into; a new figure by default. An axis is logarithmic where its numbers differ by a factor of
+    20 and more, not where one is (nearly) 0.
     """
     if ax is None:
         _, ax = _pyplot().subplots(figsize=(7, 4.2), layout="constrained")
@@ -26,10 +27,10 @@ def history(history: Any, ax: Any = None) -> Any:
         if values:
             lines += ax.plot(range(1, len(values) + 1), values, color=color, label=label, marker=marker, zorder=3)
     ax.set(xlabel="epoch", ylabel="cost", yscale=_scale([*history.cost, *history.validation_cost]))
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     ax.grid(alpha=0.25)
     lines += _learning_rate(history.learning_rate, ax.twinx(), marker)
-    ax.legend(handles=lines)
+    ax.legend(handles=lines, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(lines), frameon=False)
     return ax
 
 
@@ -49,7 +50,11 @@ def _learning_rate(rates: Sequence[float], right: Any, marker: str | None) -> li
 
 def _scale(values: Sequence[float]) -> str:
     finite = [value for value in values if math.isfinite(value)]
-    return "log" if finite and min(finite) > 0 and max(finite) > LOG_FROM * min(finite) else "linear"
+    if not finite or min(finite) <= 0:
+        return "linear"
+    return (
+        "log" if LOG_FROM < max(finite) / min(finite) < LOG_TO else "linear"
+    )  # a rate that ends near 0 fell from a cliff
 
 
 def weights(net: Any, shape: tuple[int, ...] | None = None) -> Any:
@@ -114,8 +119,9 @@ def _heat_maps(layers: list[Any]) -> Any:
 
 
 def _signed(ax: Any, values: np.ndarray, limit: float, **options: Any) -> Any:
-    """Red above 0, blue below, white at 0."""
-    return ax.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest", **options)
+    """Red above 0, blue below, white at 0; grey between tiles."""
+    colours = _pyplot().get_cmap("RdBu_r").with_extremes(bad="0.8")
+    return ax.imshow(values, cmap=colours, vmin=-limit, vmax=limit, interpolation="nearest", **options)
 
 
 def _pyplot() -> Any:
