@@ -108,8 +108,10 @@ class BatchFit(Fit):
     def run_epoch(self, epoch: int) -> None:
         began, cost, weight = time.perf_counter(), 0.0, 0.0
         for step, samples in enumerate(self.batches.epoch(epoch)):
-            self.samples, self.batch_size = samples, max(self.batch_size, len(samples))
-            self.adopt(samples)
+            if len(samples) > self.batch_size:
+                self.batch_size = len(samples)
+                self.make_room()
+            self.samples, self.block = samples, samples.block(self.training)
             rates = self.rates(epoch * self.steps_per_epoch + step, 1)
             self.block.set(cost=cost, weight=weight, first=0, last=len(samples), rates=rates.ctypes.data)
             self.run_slice(1, self.pace.plan(1)[0] if self.pace else False)

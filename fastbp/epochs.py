@@ -42,7 +42,8 @@ class Fit:
         self.batch_size = min(batch_size, len(samples))
         self.steps_per_epoch = -(-len(samples) // self.batch_size)
         net._use_optimizer(optimizer)
-        self.adopt(samples)
+        self.make_room()
+        self.block = samples.block(self.training)
         self.in_files = mapped.too_large(samples.x, samples.y, samples.weights)
         self.most_steps = self.steps_per_epoch
         if self.in_files:
@@ -50,13 +51,12 @@ class Fit:
         self.steps_at_once = self.first_guess()
         self.history = History()
 
-    def adopt(self, samples: Samples) -> None:
-        """A workspace for minibatches of the batch size, and these samples as what it reads."""
+    def make_room(self) -> None:
+        """A workspace for minibatches of the batch size."""
         net, batch_size = self.net, self.batch_size
         fused = net.fuses(self.optimizer, batch_size)
         self.training = net._workspace("fit", batch_size, stores=not fused)
         configure(self.training, self.loss, self.optimizer, net.dtype.name, fused)
-        self.block = samples.block(self.training)
         self.workers = net.region_for(batch_size)
         self.pace = net._paces.setdefault(batch_size, Pace()) if self.workers else None
 
