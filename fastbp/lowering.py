@@ -51,13 +51,13 @@ def configure(training: Training, loss: losses.Loss, optimizer: optimizers.Optim
 def configure_loss(training: Training, loss: losses.Loss, dtype: str) -> None:
     set_fields(
         training.network, NETWORK,
-        loss=loss.code(dtype), loss_parameter=float(loss.parameter), takes_labels=int(loss.takes_labels),
+        loss=loss.code(dtype), loss_parameter=float(loss.parameter), loss_scale=float(loss.scale), takes_labels=int(loss.takes_labels),
     )  # fmt: skip
 
 
 def use_optimizer(training: Training, optimizer: optimizers.Optimizer, dtype: str, fused: bool) -> None:
     *numbers, weight_decay = optimizer.numbers
-    settings = {f"h{i}": float(x) for i, x in enumerate(numbers)}
+    settings = {f"h{i}": float(numbers[i]) if i < len(numbers) else 0.0 for i in range(4)}
     set_fields(
         training.network, NETWORK,
         update=update.of(dtype, optimizer.rule).resolve(), update_pass=update_pass.of(dtype, optimizer.rule).resolve(),
