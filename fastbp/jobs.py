@@ -11,6 +11,7 @@ from fastbp import callbacks, losses, optimizers
 from fastbp.engine import many
 from fastbp.engine.clock import system_clock
 from fastbp.engine.memory import set_fields, zeros_apart
+from fastbp.engine.table import NETWORK
 from fastbp.gemm.region import region
 from fastbp.lowering import SliceBlock
 from fastbp.model import PREDICT_ROWS, Sequential
@@ -172,8 +173,13 @@ class Jobs:
 class Alone:
     """One network whose epochs follow each other in compiled code; threads share its steps where that pays, as in `fit`."""
 
-    def __init__(self, work: Work):
-        self.work, self.jobs = work, Jobs([work])
+    def __init__(self, work: Work, penalty: float = 0.0):
+        """penalty: that of the weights, see `engine.table.Network`."""
+        self.work, self.jobs, self.finish = work, Jobs([work]), work.finish
+        self.run, self.history, self.penalties = work.run, work.history, work.penalties
+        set_fields(work.run.training.network, NETWORK, penalty=penalty)
+        if work.run.pace and not work.run.pace.usual:
+            work.run.pace.shares = False  # until a trial: a fit that is over sooner should not wait for busy cores
 
     def advance(self, epochs: int) -> None:
         """Go on until so many epochs are finished in all, or the job is over. The history is brought up to date, also when
@@ -184,6 +190,11 @@ class Alone:
                 self.call(epochs * work.run.steps_per_epoch)
         finally:
             work.note()
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a cost was not finite, which ends the job."""
+        return self.work.read("state") == many.NOT_FINITE
 
     def call(self, end: int) -> None:
         """One compiled call, up to step `end` at most."""

@@ -62,7 +62,7 @@ def use_optimizer(training: Training, optimizer: optimizers.Optimizer, dtype: st
         training.network, NETWORK,
         update=update.of(dtype, optimizer.rule).resolve(), update_pass=update_pass.of(dtype, optimizer.rule).resolve(),
         rule_constants=rule_constants.of(dtype, optimizer.rule).resolve(), fuses=int(fused),
-        weight_decay=float(weight_decay),
+        weight_decay=float(weight_decay), penalty=0.0,
         clip_norm=float(optimizer.clip_norm or np.inf), clip_value=float(optimizer.clip_value or np.inf), **settings,
     )  # fmt: skip
     training.learning_rate[0] = optimizer.schedule(np.zeros(1))[0]

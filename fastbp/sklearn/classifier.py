@@ -21,6 +21,7 @@ from fastbp.model import Sequential
 from fastbp.sklearn import objective, scores
 from fastbp.sklearn.estimator import MultilayerPerceptron
 from fastbp.sklearn.hooks import with_callbacks
+from fastbp.sklearn.sparse import output_of
 from fastbp.sklearn.stochastic import Held
 
 
@@ -193,7 +194,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         return objective.classification(self.loss, self.n_outputs_, self.out_activation_ == "softmax")
 
     def _score_of(self, net: Sequential, held: Held) -> float:
-        return scores.accuracy(held.y, net.predict(held.x), held.weights)
+        return scores.accuracy(held.y, output_of(net, held.x), held.weights)
 
     def _stratified_by(self, y: np.ndarray) -> np.ndarray | None:
         return y > 0 if self.n_outputs_ == 1 else None

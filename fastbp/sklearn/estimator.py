@@ -25,6 +25,7 @@ from fastbp.sklearn.hooks import CallbackSupportMixin, Hooks
 from fastbp.sklearn.lbfgs import fit_lbfgs
 from fastbp.sklearn.objective import Objective
 from fastbp.sklearn.solvers import Rate
+from fastbp.sklearn.sparse import handy, output_of
 from fastbp.sklearn.stochastic import Epochs, Fit, Held
 from fastbp.sklearn.workers import one_thread_in_workers
 
@@ -104,6 +105,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         given = y
         X, y = self._validate_input(X, y, incremental, reset=first)
+        X = handy(X)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
         sample_weight = self._weights_of_samples(given, sample_weight)
@@ -178,7 +180,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         X, y, *weights = validation_data
         X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=(np.float64, np.float32), reset=False)
         weight = _check_sample_weight(weights[0], X) if weights and weights[0] is not None else None
-        return Held(X, self._as_targets(y, dtype), weight)
+        return Held(handy(X), self._as_targets(y, dtype), weight)
 
     def _split(self, X: Any, y: np.ndarray, weights: Any, random: np.random.RandomState) -> tuple:
         """The rows to train on and those held out: (X, y, weights, held)."""
@@ -246,7 +248,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         with one_thread_in_workers():
-            return self._network_for().predict(X)
+            return output_of(self._network_for(), X)
 
     def _check_solver(self) -> bool:
         if self.solver == "lbfgs":

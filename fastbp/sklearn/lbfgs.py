@@ -10,10 +10,11 @@ from sklearn.utils.optimize import _check_optimize_result
 
 from fastbp.engine.gradient import gradient_slice
 from fastbp.layers import Dense
-from fastbp.lowering import configure_loss
+from fastbp.lowering import SliceBlock, configure_loss
 from fastbp.model import Sequential
 from fastbp.sklearn.objective import Objective
 from fastbp.sklearn.solvers import penalty_of
+from fastbp.sklearn.sparse import SparseSamples, samples_of
 from fastbp.training import Samples
 
 NUMBERS_AT_ONCE = 4 << 20  # activations and deltas of the rows that one minibatch holds
@@ -25,20 +26,20 @@ class Cost:
     def __init__(self, net: Sequential, objective: Objective, samples: Samples, penalty: float):
         self.net, self.objective, self.penalty = net, objective, penalty
         neurons = 2 * sum(layer.outputs for layer in net.layers) + net.inputs
-        self.rows = min(len(samples), max(256, NUMBERS_AT_ONCE // neurons))
-        training = net._workspace("lbfgs", self.rows, stores=True)
-        configure_loss(training, objective.loss, net.dtype.name)
-        self.count, self.block = len(samples), samples.block(training)
+        self.samples, self.count = samples, len(samples)
+        self.rows = min(self.count, max(256, NUMBERS_AT_ONCE // neurons))
+        self.training = net._workspace("lbfgs", self.rows, stores=True)
+        configure_loss(self.training, objective.loss, net.dtype.name)
+        self.dense = None if isinstance(samples, SparseSamples) else samples.block(self.training)
         self.weights = [layer._weights for layer in net.layers if isinstance(layer, Dense)]
         self.reported = np.nan
 
     def __call__(self, parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        net, block, gradient = self.net, self.block, np.zeros(len(parameters))
+        net, gradient, cost, weight = self.net, np.zeros(len(parameters)), 0.0, 0.0
         net.parameters[:] = parameters
-        cost = weight = 0.0
         for first in range(0, self.count, self.rows):
             last = min(first + self.rows, self.count)
-            block.set(first=first, last=last, cost=0.0, weight=0.0)
+            block = self.block(first, last)
             net._run(gradient_slice, block.address, net.region_for(last - first))
             cost, weight = cost + block.number("cost"), weight + block.number("weight")
             gradient += block.number("weight") * net.gradients
@@ -49,12 +50,22 @@ class Cost:
         self.reported = self.objective.reported(cost, penalty)
         return cost + penalty, gradient
 
+    def block(self, first: int, last: int) -> SliceBlock:
+        """Those rows as a minibatch."""
+        if isinstance(self.samples, SparseSamples):
+            block = self.samples.part(slice(first, last)).block(self.training)
+            block.set(first=0, last=last - first)
+            return block
+        assert self.dense is not None
+        self.dense.set(first=first, last=last, cost=0.0, weight=0.0)
+        return self.dense
+
 
 def fit_lbfgs(
     estimator: Any, net: Sequential, objective: Objective, X: Any, y: np.ndarray, weights: np.ndarray | None
 ) -> None:
     """Train the network; sets `n_iter_` and `loss_`, warns where it did not converge."""
-    cost = Cost(net, objective, Samples(net, objective.loss, X, y, weights), penalty_of(estimator))
+    cost = Cost(net, objective, samples_of(net, objective.loss, X, y, weights), penalty_of(estimator))
     result = scipy.optimize.minimize(
         cost, net.parameters.astype(np.float64), method="L-BFGS-B", jac=True,
         options={"maxfun": estimator.max_fun, "maxiter": estimator.max_iter, "gtol": estimator.tol},

@@ -16,6 +16,7 @@ from fastbp.model import Sequential
 from fastbp.sklearn import objective, scores
 from fastbp.sklearn.estimator import MultilayerPerceptron
 from fastbp.sklearn.hooks import with_callbacks
+from fastbp.sklearn.sparse import output_of
 from fastbp.sklearn.stochastic import Held
 
 LOSSES = ("squared_error", "poisson", "mean_squared_error", "mean_absolute_error", "huber", "quantile")
@@ -150,4 +151,4 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         return objective.regression(self.loss, y, weights)
 
     def _score_of(self, net: Sequential, held: Held) -> float:
-        return scores.r2(held.y, self._prediction(net.predict(held.x)), held.weights)
+        return scores.r2(held.y, self._prediction(output_of(net, held.x)), held.weights)

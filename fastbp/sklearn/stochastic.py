@@ -10,15 +10,13 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from fastbp.callbacks import Callback, EarlyStopping
-from fastbp.engine.many import NOT_FINITE
-from fastbp.engine.memory import set_fields
-from fastbp.engine.table import NETWORK
 from fastbp.jobs import Alone, Plan, Work
 from fastbp.model import Sequential
 from fastbp.sklearn.hooks import Hooks
 from fastbp.sklearn.objective import Objective
 from fastbp.sklearn.solvers import Rate, optimizer_of, penalty_of
-from fastbp.training import Evaluation, Samples
+from fastbp.sklearn.sparse import AloneOnSparse, SparseSamples, samples_of
+from fastbp.training import Evaluation
 
 
 class Held(NamedTuple):
@@ -37,19 +35,14 @@ class Epochs:
         batch_size: int, epochs: int,
     ):  # fmt: skip
         self.estimator, self.net, self.objective, self.held = estimator, net, objective, held
-        self.epochs, self.rows = epochs, len(trained.x)
-        samples = Samples(net, objective.loss, trained.x, trained.y, trained.weights)
-        validation = None
+        self.epochs, self.rows = epochs, len(trained.y)
+        loss, optimizer, validation = objective.loss, optimizer_of(estimator), None
         if held is not None:
-            names = "validation_x validation_y"
-            validation = Evaluation(net, objective.loss, Samples(net, objective.loss, *held, names=names))
-        optimizer = optimizer_of(estimator)
-        stopping = EarlyStopping(epochs + 1) if estimator.restore_best_weights else None
-        plan = Plan(net, objective.loss, optimizer, batch_size, epochs, samples, validation)
-        self.work = Work(plan, estimator.shuffle, stopping)
-        self.alone = Alone(self.work)
-        self.training = self.work.run.training
-        set_fields(self.training.network, NETWORK, penalty=penalty_of(estimator))
+            validation = Evaluation(net, loss, samples_of(net, loss, *held, names="validation_x validation_y"))
+        samples = samples_of(net, loss, trained.x, trained.y, trained.weights)
+        plan = Plan(net, loss, optimizer, batch_size, epochs, samples, validation)
+        self.alone = alone(plan, estimator.shuffle, penalty_of(estimator), estimator.restore_best_weights)
+        self.training = self.alone.run.training
 
     def set_rate(self, rate: float) -> None:
         """The learning rate from now on; velocities, which scikit-learn multiplies by it, keep their effect."""
@@ -60,14 +53,17 @@ class Epochs:
 
     def losses(self, first: int) -> list[tuple[float, float | None]]:
         """The losses and the validation losses of the epochs finished after the first so many."""
-        history, reported = self.work.history, self.objective.reported
-        found = [reported(*pair) for pair in zip(history.cost[first:], self.work.penalties[first:], strict=True)]
+        history, reported = self.alone.history, self.objective.reported
+        found = [reported(*pair) for pair in zip(history.cost[first:], self.alone.penalties[first:], strict=True)]
         held: list[Any] = [reported(cost) for cost in history.validation_cost[first:]] or [None] * len(found)
         return list(zip(found, held, strict=True))
 
-    @property
-    def diverged(self) -> bool:
-        return self.work.read("state") == NOT_FINITE
+
+def alone(plan: Plan, shuffle: bool, penalty: float, restores_best: bool) -> Alone | AloneOnSparse:
+    """What advances the network, by whether its samples are dense."""
+    if isinstance(plan.samples, SparseSamples) or (plan.validation and isinstance(plan.validation.samples, SparseSamples)):
+        return AloneOnSparse(plan, shuffle, penalty, restores_best)
+    return Alone(Work(plan, shuffle, EarlyStopping(plan.epochs + 1) if restores_best else None), penalty)
 
 
 class Fit:
@@ -86,7 +82,7 @@ class Fit:
             epochs.training.learning_rate[0] = self.rate.learning_rate  # where the fit before has left it
 
     def run(self) -> None:
-        e, net, history = self.e, self.epochs.net, self.epochs.work.history
+        e, net, history = self.e, self.epochs.net, self.epochs.alone.history
         e.n_iter_ = 0
         try:
             for callback in self.callbacks:
@@ -96,7 +92,7 @@ class Fit:
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=4)
         finally:
-            self.epochs.work.finish()
+            self.epochs.alone.finish()
             for callback in self.callbacks:
                 callback.on_fit_end(net, history)
         if self.best is not None:
@@ -114,9 +110,9 @@ class Fit:
         finally:
             for losses in self.epochs.losses(first):
                 self.note(*losses)
-        if self.epochs.diverged:
+        if self.epochs.alone.diverged:
             return self.end_diverged()
-        asked = [callback.on_epoch_end(self.epochs.net, self.epochs.work.history) is True for callback in self.callbacks]
+        asked = [callback.on_epoch_end(self.epochs.net, self.epochs.alone.history) is True for callback in self.callbacks]
         return any([*asked, self.hooks.end_epoch(), self.ends()])
 
     def note(self, loss: float, validation_loss: float | None) -> None:
