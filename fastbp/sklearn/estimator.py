@@ -138,7 +138,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {units[1:-1]}.")
         self.n_outputs_, self.n_layers_ = outputs, len(units)
         self.n_iter_ = self.t_ = 0
-        self.__dict__.pop("_network", None)
+        self.__dict__.pop("network_", None)
         self.coefs_, self.intercepts_ = initial_weights(units, self.activation == "logistic", X.dtype, random)
         if self.solver != "lbfgs":
             self.loss_curve_: list[float] = []
@@ -211,35 +211,35 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         """The attributes that hold a network and show its weights; the arrays are views of its parameters."""
         dense = [layer for layer in net.layers if isinstance(layer, Dense)]
         coefs, intercepts = [layer.weight.T for layer in dense], [layer.bias for layer in dense]
-        return {"_network": net, "coefs_": coefs, "intercepts_": intercepts, "_views": (*coefs, *intercepts)}
+        return {"network_": net, "coefs_": coefs, "intercepts_": intercepts, "_views": (*coefs, *intercepts)}
 
     def _network_for(self, random: Any = None) -> Sequential:
         """The network, with the weights that `coefs_` and `intercepts_` hold: users may have assigned others."""
-        if not hasattr(self, "_network"):
-            seed = 0 if random is None else int(random.randint(np.iinfo(np.int32).max))
+        if not hasattr(self, "network_"):
+            seed = 0 if random is None else int(random.randint(2**63 - 1, dtype=np.int64))
             units = [len(self.coefs_[0]), *(len(b) for b in self.intercepts_)]
             activations = activations_of(self.activation, len(units) - 2)
             net = built(units, activations, self.dropout, self.coefs_, self.intercepts_, seed)
             self.__dict__.update(self.weights_in(net))
         shown = (*self.coefs_, *self.intercepts_)
         if len(shown) != len(self._views) or any(a is not b for a, b in zip(shown, self._views, strict=True)):
-            self.__dict__.update(self.weights_in(copy.deepcopy(self._network)))
+            self.__dict__.update(self.weights_in(copy.deepcopy(self.network_)))
             for view, values in zip(self._views, shown, strict=True):
                 view[...] = values
-        return self._network
+        return self.network_
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the views of the network's parameters: a copy has its own."""
-        if hasattr(self, "_network"):
+        if hasattr(self, "network_"):
             self._network_for()
         state = super().__getstate__()
-        hidden = ("coefs_", "intercepts_", "_views") if "_network" in state else ()
+        hidden = ("coefs_", "intercepts_", "_views") if "network_" in state else ()
         return {name: value for name, value in state.items() if name not in hidden}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        if "_network" in state:
-            self.__dict__.update(self.weights_in(state["_network"]))
+        if "network_" in state:
+            self.__dict__.update(self.weights_in(state["network_"]))
 
     # ------------------------------------------------------------------------------------------------- predictions
 

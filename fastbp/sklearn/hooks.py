@@ -46,4 +46,4 @@ class Hooks:
 
     def fitted(self) -> dict[str, Any]:
         """What a copy of the estimator needs to predict as this one does now."""
-        return type(self.estimator).weights_in(copy.deepcopy(self.estimator._network))
+        return type(self.estimator).weights_in(copy.deepcopy(self.estimator.network_))
