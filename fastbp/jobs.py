@@ -171,10 +171,12 @@ class Jobs:
 
 
 class Alone:
-    """One network whose epochs follow each other in compiled code; threads share its steps where that pays, as in `fit`."""
+    """One network whose epochs follow each other in compiled code; threads share its steps where that pays, as in `fit`.
+
+    penalty: of the weights, as in `engine.table.Network`; what it adds is kept in `penalties`, an entry an epoch.
+    """
 
     def __init__(self, work: Work, penalty: float = 0.0):
-        """penalty: that of the weights, see `engine.table.Network`."""
         self.work, self.jobs, self.finish = work, Jobs([work]), work.finish
         self.run, self.history, self.penalties = work.run, work.history, work.penalties
         set_fields(work.run.training.network, NETWORK, penalty=penalty)

@@ -51,7 +51,8 @@ def configure(training: Training, loss: losses.Loss, optimizer: optimizers.Optim
 def configure_loss(training: Training, loss: losses.Loss, dtype: str) -> None:
     set_fields(
         training.network, NETWORK,
-        loss=loss.code(dtype), loss_parameter=float(loss.parameter), loss_scale=float(loss.scale), takes_labels=int(loss.takes_labels),
+        loss=loss.code(dtype), loss_parameter=float(loss.parameter), loss_scale=float(loss.scale),
+        takes_labels=int(loss.takes_labels),
     )  # fmt: skip
 
 

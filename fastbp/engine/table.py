@@ -40,7 +40,9 @@ class Network(NamedTuple):
     takes_labels: int
     loss_parameter: float
     loss_scale: float  # what the cost is multiplied by
-    penalty: float  # of the weights: penalty |w|^2 / 2 over the sum of the minibatch's sample weights is added to the cost
+    penalty: (
+        float  # of the weights: penalty |w|^2 / 2 over the sum of the minibatch's sample weights is added to the cost
+    )
     penalties: float  # the sum of penalty |w|^2 / 2 over the steps made, to which each step adds; not in any cost
     update: int  # codes of the optimizer: over flat vectors; over blocks of matrices; and of the Constants for those
     update_pass: int

@@ -40,7 +40,12 @@ def initial_weights(
 
 
 def built(
-    units: list[int], activations: list[Any], dropout: Any, coefs: list[np.ndarray], intercepts: list[np.ndarray], seed: int
+    units: list[int],
+    activations: list[Any],
+    dropout: Any,
+    coefs: list[np.ndarray],
+    intercepts: list[np.ndarray],
+    seed: int,
 ) -> Sequential:
     """The network of the given weights; its last layer gives logits, logarithms of means, or plain numbers."""
     rates = [*one_each("dropout", dropout, len(activations)), 0.0]

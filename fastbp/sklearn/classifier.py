@@ -36,8 +36,9 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
     its rho), "adagrad", or an optimizer such as `fb.SGD(0.1, clip_norm=1.0)`, which brings its own learning rate, schedule and
     weight decay. loss: "log_loss", or the fastbp loss that fits the labels, for label smoothing.
     dropout: the rate after each hidden layer, or a list of rates. class_weight: "balanced" or a dict, as elsewhere in
-    scikit-learn; not in the loss of validation data. restore_best_weights: a fit ends with the weights of the epoch of the least
-    loss on the validation data, or without any of the least training loss (`early_stopping` does so by the score anyway).
+    scikit-learn; not in the loss of validation data. restore_best_weights: a fit ends with the weights of the epoch of the
+    least loss on the validation data, or without any of the least training loss (`early_stopping` does so by the score
+    anyway).
 
     `validation_loss_curve_`: a loss an epoch, without the penalty alpha, where there are validation data; else None.
     """
@@ -120,11 +121,13 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
 
     @available_if(lambda estimator: estimator._check_solver())
     def partial_fit(self, X, y, sample_weight=None, classes=None):
-        """One epoch over X and y; a `fit` of so many epochs gives the same bits. `classes`: all there are, in the first call."""
+        """One epoch over X and y; a `fit` of as many epochs gives the same bits. `classes`: all of them, in the first call."""
         if not hasattr(self, "coefs_"):
             self._validate_params()
         if self.class_weight == "balanced":
-            raise ValueError("class_weight: got 'balanced' in partial_fit, expected a dict: it sees a part of the classes")
+            raise ValueError(
+                "class_weight: got 'balanced' in partial_fit, expected a dict: it sees a part of the classes"
+            )
         if _check_partial_fit_first_call(self, classes):
             multilabel = type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)

@@ -14,7 +14,7 @@ from fastbp.lowering import SliceBlock, configure_loss
 from fastbp.model import Sequential
 from fastbp.sklearn.objective import Objective
 from fastbp.sklearn.solvers import penalty_of
-from fastbp.sklearn.sparse import SparseSamples, samples_of
+from fastbp.sklearn.sparse import SparseSamples, part_of, rows_at_once, samples_of
 from fastbp.training import Samples
 
 NUMBERS_AT_ONCE = 4 << 20  # activations and deltas of the rows that one minibatch holds
@@ -28,6 +28,8 @@ class Cost:
         neurons = 2 * sum(layer.outputs for layer in net.layers) + net.inputs
         self.samples, self.count = samples, len(samples)
         self.rows = min(self.count, max(256, NUMBERS_AT_ONCE // neurons))
+        if isinstance(samples, SparseSamples):
+            self.rows = min(self.rows, rows_at_once(samples.x))
         self.training = net._workspace("lbfgs", self.rows, stores=True)
         configure_loss(self.training, objective.loss, net.dtype.name)
         self.dense = None if isinstance(samples, SparseSamples) else samples.block(self.training)
@@ -53,7 +55,7 @@ class Cost:
     def block(self, first: int, last: int) -> SliceBlock:
         """Those rows as a minibatch."""
         if isinstance(self.samples, SparseSamples):
-            block = self.samples.part(slice(first, last)).block(self.training)
+            block = part_of(self.samples, slice(first, last)).block(self.training)
             block.set(first=0, last=last - first)
             return block
         assert self.dense is not None

@@ -33,10 +33,10 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
     "mean_squared_error", "mean_absolute_error", "huber", "quantile", or a loss of fastbp's: `fb.losses.Huber(0.5)`,
     `fb.losses.custom(...)`. activation: the name of any activation of fastbp, what `fb.activations.custom` returns, or a list
     with one for each hidden layer ("logistic" is "sigmoid"). solver: also "adamw" (alpha is its decoupled weight decay),
-    "rmsprop" (beta_2 is its rho), "adagrad", or an optimizer such as `fb.SGD(0.1, clip_norm=1.0)`, which brings its own learning
-    rate, schedule and weight decay. dropout: the rate after each hidden layer, or a list of rates. restore_best_weights: a fit
-    ends with the weights of the epoch of the least loss on the validation data, or without any of the least training loss
-    (`early_stopping` does so by the score anyway).
+    "rmsprop" (beta_2 is its rho), "adagrad", or an optimizer such as `fb.SGD(0.1, clip_norm=1.0)`, which brings its own
+    learning rate, schedule and weight decay. dropout: the rate after each hidden layer, or a list of rates.
+    restore_best_weights: a fit ends with the weights of the epoch of the least loss on the validation data, or without any of
+    the least training loss (`early_stopping` does so by the score anyway).
 
     `validation_loss_curve_`: a loss an epoch, without the penalty alpha, where there are validation data; else None.
     """

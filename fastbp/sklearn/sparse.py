@@ -29,9 +29,14 @@ def handy(X: Any) -> Any:
     return X.toarray() if X.shape[0] * X.shape[1] * X.dtype.itemsize <= DENSE_BYTES else X.tocsr()
 
 
+def rows_at_once(X: Any) -> int:
+    """How many rows of a matrix may be dense at a time."""
+    return max(1, BYTES_AT_ONCE // (X.shape[1] * X.dtype.itemsize))
+
+
 def parts_of(X: Any) -> Iterator[slice]:
-    """The rows of a sparse matrix, so many at a time as may be dense."""
-    step = max(1, BYTES_AT_ONCE // (X.shape[1] * X.dtype.itemsize))
+    """All rows of a matrix, as many at a time as may be dense."""
+    step = rows_at_once(X)
     return (slice(first, first + step) for first in range(0, X.shape[0], step))
 
 
@@ -44,21 +49,23 @@ def output_of(net: Sequential, X: Any) -> np.ndarray:
 
 
 class SparseSamples(Samples):
-    """Samples whose x is sparse; `part` is what compiled code can read."""
+    """Samples whose x is sparse; compiled code can read a `part_of` them."""
 
     def __init__(self, net: Sequential, loss: Loss, x: Any, y: Any, weights: Any = None, names: str = "x y"):
         super().__init__(net, loss, np.broadcast_to(np.zeros((), x.dtype), x.shape), y, weights, names)
         self.sparse = x
 
-    def part(self, rows: Any) -> Samples:
-        """Those rows, dense, in that order."""
-        some = copy.copy(self)
-        some.x, some.y = self.sparse[rows].toarray(), np.ascontiguousarray(self.y[rows])
-        some.weights = None if self.weights is None else self.weights[rows]
-        return some
-
     def non_finite(self) -> str | None:
         return None  # the estimators have looked at the data
+
+
+def part_of(samples: Samples, rows: Any) -> Samples:
+    """Those rows of dense or sparse samples, dense, in that order."""
+    some = copy.copy(samples)
+    some.x = samples.sparse[rows].toarray() if isinstance(samples, SparseSamples) else samples.x[rows]
+    some.y = np.ascontiguousarray(samples.y[rows])
+    some.weights = None if samples.weights is None else samples.weights[rows]
+    return some
 
 
 def samples_of(net: Sequential, loss: Loss, x: Any, y: Any, weights: Any = None, names: str = "x y") -> Samples:
@@ -77,10 +84,9 @@ class AloneOnSparse:
         self.run = Fit(plan.net, plan.samples, plan.loss, plan.optimizer, plan.batch_size, plan.epochs)
         self.history = plan.net.history = History()
         self.penalties: list[float] = []
-        self.diverged = False
+        self.diverged = not plan.net.keep_if_finite()
         self.best_cost, self.best = np.inf, np.empty_like(self.net.parameters) if restores_best else None
-        rows = BYTES_AT_ONCE // (plan.net.inputs * plan.samples.x.itemsize)
-        self.rows_at_once = max(1, rows // self.run.batch_size) * self.run.batch_size
+        self.rows_at_once = max(1, rows_at_once(plan.samples.x) // self.run.batch_size) * self.run.batch_size
         set_fields(self.run.training.network, NETWORK, penalty=penalty)
 
     def advance(self, epochs: int) -> None:
@@ -94,7 +100,7 @@ class AloneOnSparse:
         order = epoch_order(self.net, count) if self.shuffle else np.arange(count)
         cost = weight = 0.0
         for first in range(0, count, self.rows_at_once):
-            part = self.samples.part(order[first : first + self.rows_at_once])
+            part = part_of(self.samples, order[first : first + self.rows_at_once])
             block = part.block(run.training)
             rates = run.rates(self.history.steps, -(-len(part) // run.batch_size)) if self.scheduled else None
             block.set(first=0, last=len(part), rates=0 if rates is None else rates.ctypes.data)
@@ -140,7 +146,7 @@ def evaluated(evaluation: Evaluation) -> float:
         return evaluation.cost()
     total = total_weight = 0.0
     for rows in parts_of(samples.sparse):
-        part = samples.part(rows)
+        part = part_of(samples, rows)
         weight = len(part) if part.weights is None else float(part.weights.sum())
         total += weight * Evaluation(evaluation.net, evaluation.loss, part).cost()
         total_weight += weight

@@ -61,7 +61,9 @@ class Epochs:
 
 def alone(plan: Plan, shuffle: bool, penalty: float, restores_best: bool) -> Alone | AloneOnSparse:
     """What advances the network, by whether its samples are dense."""
-    if isinstance(plan.samples, SparseSamples) or (plan.validation and isinstance(plan.validation.samples, SparseSamples)):
+    if isinstance(plan.samples, SparseSamples) or (
+        plan.validation and isinstance(plan.validation.samples, SparseSamples)
+    ):
         return AloneOnSparse(plan, shuffle, penalty, restores_best)
     return Alone(Work(plan, shuffle, EarlyStopping(plan.epochs + 1) if restores_best else None), penalty)
 
@@ -112,7 +114,9 @@ class Fit:
                 self.note(*losses)
         if self.epochs.alone.diverged:
             return self.end_diverged()
-        asked = [callback.on_epoch_end(self.epochs.net, self.epochs.alone.history) is True for callback in self.callbacks]
+        asked = [
+            callback.on_epoch_end(self.epochs.net, self.epochs.alone.history) is True for callback in self.callbacks
+        ]
         return any([*asked, self.hooks.end_epoch(), self.ends()])
 
     def note(self, loss: float, validation_loss: float | None) -> None:
@@ -160,9 +164,8 @@ class Fit:
 
     def say(self, consequence: str) -> None:
         if self.e.verbose:
-            what = "Validation score" if self.early else "Training loss"
-            unchanged = f"{what} did not improve more than tol={self.e.tol:f} for {self.e.n_iter_no_change:d} consecutive epochs."
-            print(unchanged, consequence)
+            what, epochs = "Validation score" if self.early else "Training loss", self.e.n_iter_no_change
+            print(f"{what} did not improve more than tol={self.e.tol:f} for {epochs} consecutive epochs. {consequence}")
 
     def warn_of_the_end(self) -> None:
         warnings.warn(
@@ -172,9 +175,9 @@ class Fit:
         )
 
     def end_diverged(self) -> bool:
-        """The loss was not finite: with the best weights of early stopping at hand the fit ends, otherwise it fails."""
+        """The loss was not finite: with the best weights of an epoch at hand the fit ends, otherwise it fails."""
         e = self.e
-        if self.best is None:
+        if self.best is None and not (e.restore_best_weights and e.n_iter_):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be"
                 " preprocessed."
@@ -182,7 +185,8 @@ class Fit:
         nan = float("nan")
         e.n_iter_, e.loss_ = e.n_iter_ + 1, nan
         e.loss_curve_.append(nan)
-        e.validation_scores_.append(nan)
+        if self.early:
+            e.validation_scores_.append(nan)
         message = f"Stochastic Optimizer: the loss was not finite in epoch {e.n_iter_}; the weights of the best epoch are kept."
         warnings.warn(message, ConvergenceWarning, stacklevel=6)
         return True

@@ -1,6 +1,6 @@
 """A pytest plugin: scikit-learn's own tests of its multi-layer perceptrons, run against those of fastbp.
 
-    PYTHONPATH=tests/sklearn_suite python -m pytest -p substitute_mlp --pyargs sklearn.neural_network.tests.test_mlp
+PYTHONPATH=tests/sklearn python -m pytest -p substitute_mlp --pyargs sklearn.neural_network.tests.test_mlp
 """
 
 import sklearn.neural_network
@@ -8,7 +8,7 @@ import sklearn.neural_network
 import fastbp.sklearn
 
 LEFT_OUT = {
-    "test_gradient": "calls a private method, _loss_grad_lbfgs; tests/sklearn/test_gradients.py does the same for fastbp",
+    "test_gradient": "calls a private method, _loss_grad_lbfgs; tests/sklearn/test_lbfgs.py does the same for fastbp",
 }
 
 
