@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from fastbp.engine.gradient import gradient_slice
 from fastbp.layers import Dense
 from fastbp.lowering import SliceBlock, configure_loss
 from fastbp.model import Sequential
+from fastbp.pace import Pace
 from fastbp.sklearn.objective import Objective
 from fastbp.sklearn.solvers import penalty_of
 from fastbp.sklearn.sparse import SparseSamples, part_of, rows_at_once, samples_of
@@ -34,6 +36,7 @@ class Cost:
         configure_loss(self.training, objective.loss, net.dtype.name)
         self.dense = None if isinstance(samples, SparseSamples) else samples.block(self.training)
         self.weights = [layer._weights for layer in net.layers if isinstance(layer, Dense)]
+        self.workers, self.pace = net.region_for(self.rows), Pace(shares=False)  # SciPy's threads may be awake
         self.reported = np.nan
 
     def __call__(self, parameters: np.ndarray) -> tuple[float, np.ndarray]:
@@ -42,7 +45,7 @@ class Cost:
         for first in range(0, self.count, self.rows):
             last = min(first + self.rows, self.count)
             block = self.block(first, last)
-            net._run(gradient_slice, block.address, net.region_for(last - first))
+            self.run(block)
             cost, weight = cost + block.number("cost"), weight + block.number("weight")
             gradient += block.number("weight") * net.gradients
         cost, gradient, penalty = cost / weight, gradient / weight, 0.0
@@ -51,6 +54,13 @@ class Cost:
             gradient[part] += self.penalty / weight * parameters[part]
         self.reported = self.objective.reported(cost, penalty)
         return cost + penalty, gradient
+
+    def run(self, block: SliceBlock) -> None:
+        """Cost and gradient of a block, on one thread or several, whichever is faster."""
+        shares, _ = self.pace.plan(1)
+        began = time.perf_counter()
+        self.net._run(gradient_slice, block.address, self.workers if shares else 0)
+        self.pace.note(1, time.perf_counter() - began)
 
     def block(self, first: int, last: int) -> SliceBlock:
         """Those rows as a minibatch."""
