@@ -22,7 +22,7 @@ from fastbp.sklearn import objective, scores
 from fastbp.sklearn.estimator import MultilayerPerceptron
 from fastbp.sklearn.hooks import with_callbacks
 from fastbp.sklearn.sparse import output_of
-from fastbp.sklearn.stochastic import Held
+from fastbp.sklearn.stochastic import Data
 
 
 class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
@@ -41,6 +41,9 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
     anyway).
 
     `validation_loss_curve_`: a loss an epoch, without the penalty alpha, where there are validation data; else None.
+    `network_`: the fastbp.Sequential, whose last layer gives logits; `coefs_` and `intercepts_` are views
+    of its parameters. With sample weights, losses are weighted means over all samples, where scikit-learn averages over
+    minibatches.
     """
 
     _parameter_constraints: ClassVar[dict] = {
@@ -196,7 +199,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
     def _objective(self, y: np.ndarray, weights: np.ndarray | None) -> objective.Objective:
         return objective.classification(self.loss, self.n_outputs_, self.out_activation_ == "softmax")
 
-    def _score_of(self, net: Sequential, held: Held) -> float:
+    def _score_of(self, net: Sequential, held: Data) -> float:
         return scores.accuracy(held.y, output_of(net, held.x), held.weights)
 
     def _stratified_by(self, y: np.ndarray) -> np.ndarray | None:

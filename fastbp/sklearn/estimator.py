@@ -26,7 +26,7 @@ from fastbp.sklearn.lbfgs import fit_lbfgs
 from fastbp.sklearn.objective import Objective
 from fastbp.sklearn.solvers import Rate
 from fastbp.sklearn.sparse import handy, output_of
-from fastbp.sklearn.stochastic import Epochs, Fit, Held
+from fastbp.sklearn.stochastic import Data, Epochs, Fit
 from fastbp.sklearn.workers import one_thread_in_workers
 
 SOLVERS = ("lbfgs", "sgd", "adam", "adamw", "rmsprop", "adagrad")
@@ -85,7 +85,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         """(outputs, the name of their activation)."""
 
     @abstractmethod
-    def _score_of(self, net: Sequential, held: Held) -> float: ...
+    def _score_of(self, net: Sequential, held: Data) -> float: ...
 
     def _stratified_by(self, y: np.ndarray) -> np.ndarray | None:
         """What the split for early stopping keeps the shares of."""
@@ -167,20 +167,20 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
             net._rule = None  # a new fit begins with new moments
         hooks = Hooks(self, 1 if incremental else self.max_iter, X, y, weights)
         epochs = Epochs(
-            self, net, self._objective(y, weights), Held(X, y, weights), held, self._rows_at_once(X.shape[0]),
+            self, net, self._objective(y, weights), Data(X, y, weights), held, self._rows_at_once(X.shape[0]),
             1 if incremental else self.max_iter,
         )  # fmt: skip
-        Fit(self, epochs, self._score_of, callbacks, hooks, incremental).run()
+        Fit(self, epochs, callbacks, hooks, incremental).run()
         hooks.end()
 
-    def _given_validation(self, validation_data: Any, dtype: Any) -> Held:
+    def _given_validation(self, validation_data: Any, dtype: Any) -> Data:
         if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
             got = type(validation_data).__name__
             raise TypeError(f"validation_data: got {got}, expected (X, y) or (X, y, sample_weight)")
         X, y, *weights = validation_data
         X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=(np.float64, np.float32), reset=False)
         weight = _check_sample_weight(weights[0], X) if weights and weights[0] is not None else None
-        return Held(handy(X), self._as_targets(y, dtype), weight)
+        return Data(handy(X), self._as_targets(y, dtype), weight)
 
     def _split(self, X: Any, y: np.ndarray, weights: Any, random: np.random.RandomState) -> tuple:
         """The rows to train on and those held out: (X, y, weights, held)."""
@@ -193,7 +193,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
         weights, weights_held = both or (None, None)
-        return X, y, weights, Held(X_held, y_held, weights_held)
+        return X, y, weights, Data(X_held, y_held, weights_held)
 
     def _rows_at_once(self, rows: int) -> int:
         if self.batch_size == "auto":

@@ -17,7 +17,7 @@ from fastbp.sklearn import objective, scores
 from fastbp.sklearn.estimator import MultilayerPerceptron
 from fastbp.sklearn.hooks import with_callbacks
 from fastbp.sklearn.sparse import output_of
-from fastbp.sklearn.stochastic import Held
+from fastbp.sklearn.stochastic import Data
 
 LOSSES = ("squared_error", "poisson", "mean_squared_error", "mean_absolute_error", "huber", "quantile")
 
@@ -39,6 +39,9 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
     the least training loss (`early_stopping` does so by the score anyway).
 
     `validation_loss_curve_`: a loss an epoch, without the penalty alpha, where there are validation data; else None.
+    `network_`: the fastbp.Sequential, whose last layer gives predictions, or their logarithms with the loss poisson; `coefs_` and `intercepts_` are views
+    of its parameters. With sample weights, losses are weighted means over all samples, where scikit-learn averages over
+    minibatches.
     """
 
     _parameter_constraints: ClassVar[dict] = {
@@ -150,5 +153,5 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
     def _objective(self, y: np.ndarray, weights: np.ndarray | None) -> objective.Objective:
         return objective.regression(self.loss, y, weights)
 
-    def _score_of(self, net: Sequential, held: Held) -> float:
+    def _score_of(self, net: Sequential, held: Data) -> float:
         return scores.r2(held.y, self._prediction(output_of(net, held.x)), held.weights)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,8 +18,8 @@ from fastbp.sklearn.sparse import AloneOnSparse, SparseSamples, samples_of
 from fastbp.training import Evaluation
 
 
-class Held(NamedTuple):
-    """A validation set: x and y as the network takes them, weights or None."""
+class Data(NamedTuple):
+    """x and y as the network takes them; weights, or None."""
 
     x: np.ndarray
     y: np.ndarray
@@ -31,15 +30,14 @@ class Epochs:
     """The training of one estimator's network."""
 
     def __init__(
-        self, estimator: Any, net: Sequential, objective: Objective, trained: Held, held: Held | None,
-        batch_size: int, epochs: int,
+        self, estimator: Any, net: Sequential, objective: Objective, data: Data, held: Data | None, batch_size: int,
+        epochs: int,
     ):  # fmt: skip
-        self.estimator, self.net, self.objective, self.held = estimator, net, objective, held
-        self.epochs, self.rows = epochs, len(trained.y)
+        self.net, self.objective, self.held, self.epochs, self.rows = net, objective, held, epochs, len(data.y)
         loss, optimizer, validation = objective.loss, optimizer_of(estimator), None
         if held is not None:
             validation = Evaluation(net, loss, samples_of(net, loss, *held, names="validation_x validation_y"))
-        samples = samples_of(net, loss, trained.x, trained.y, trained.weights)
+        samples = samples_of(net, loss, *data)
         plan = Plan(net, loss, optimizer, batch_size, epochs, samples, validation)
         self.alone = alone(plan, estimator.shuffle, penalty_of(estimator), estimator.restore_best_weights)
         self.training = self.alone.run.training
@@ -60,10 +58,9 @@ class Epochs:
 
 
 def alone(plan: Plan, shuffle: bool, penalty: float, restores_best: bool) -> Alone | AloneOnSparse:
-    """What advances the network, by whether its samples are dense."""
-    if isinstance(plan.samples, SparseSamples) or (
-        plan.validation and isinstance(plan.validation.samples, SparseSamples)
-    ):
+    """What advances the network, by whether all samples are dense."""
+    all_samples = (plan.samples, plan.validation and plan.validation.samples)
+    if any(isinstance(samples, SparseSamples) for samples in all_samples):
         return AloneOnSparse(plan, shuffle, penalty, restores_best)
     return Alone(Work(plan, shuffle, EarlyStopping(plan.epochs + 1) if restores_best else None), penalty)
 
@@ -72,10 +69,9 @@ class Fit:
     """One call of `fit` or `partial_fit`: when to look up from the epochs, and what to do then."""
 
     def __init__(
-        self, estimator: Any, epochs: Epochs, score: Callable, callbacks: tuple[Callback, ...], hooks: Hooks,
-        incremental: bool,
-    ):  # fmt: skip
-        self.e, self.epochs, self.score, self.callbacks, self.hooks = estimator, epochs, score, callbacks, hooks
+        self, estimator: Any, epochs: Epochs, callbacks: tuple[Callback, ...], hooks: Hooks, incremental: bool
+    ):
+        self.e, self.epochs, self.callbacks, self.hooks = estimator, epochs, callbacks, hooks
         self.early, self.incremental = estimator.early_stopping, incremental
         self.rate: Rate = estimator._optimizer
         self.at_each = bool(self.early or callbacks or hooks.active or estimator.verbose or self.rate.changes)
@@ -114,9 +110,8 @@ class Fit:
                 self.note(*losses)
         if self.epochs.alone.diverged:
             return self.end_diverged()
-        asked = [
-            callback.on_epoch_end(self.epochs.net, self.epochs.alone.history) is True for callback in self.callbacks
-        ]
+        net, history = self.epochs.net, self.epochs.alone.history
+        asked = [callback.on_epoch_end(net, history) is True for callback in self.callbacks]
         return any([*asked, self.hooks.end_epoch(), self.ends()])
 
     def note(self, loss: float, validation_loss: float | None) -> None:
@@ -131,7 +126,7 @@ class Fit:
         if e.verbose:
             print(f"Iteration {e.n_iter_}, loss = {loss:.8f}")
         if self.early:
-            self.note_score(self.score(self.epochs.net, self.epochs.held))
+            self.note_score(e._score_of(self.epochs.net, self.epochs.held))
         else:
             e._no_improvement_count = e._no_improvement_count + 1 if loss > e.best_loss_ - e.tol else 0
             e.best_loss_ = min(loss, e.best_loss_)
