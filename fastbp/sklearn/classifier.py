@@ -41,8 +41,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
     anyway).
 
     `validation_loss_curve_`: a loss an epoch, without the penalty alpha, where there are validation data; else None.
-    `network_`: the fastbp.Sequential, whose last layer gives logits; `coefs_` and `intercepts_` are views
-    of its parameters. With sample weights, losses are weighted means over all samples, where scikit-learn averages over
+    `network_`: the fastbp.Sequential, whose last layer gives logits; `coefs_` and `intercepts_` are views of its
+    parameters. With sample weights, losses are weighted means over all samples, where scikit-learn averages over
     minibatches.
     """
 

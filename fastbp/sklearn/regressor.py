@@ -39,9 +39,9 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
     the least training loss (`early_stopping` does so by the score anyway).
 
     `validation_loss_curve_`: a loss an epoch, without the penalty alpha, where there are validation data; else None.
-    `network_`: the fastbp.Sequential, whose last layer gives predictions, or their logarithms with the loss poisson; `coefs_` and `intercepts_` are views
-    of its parameters. With sample weights, losses are weighted means over all samples, where scikit-learn averages over
-    minibatches.
+    `network_`: the fastbp.Sequential, whose last layer gives predictions (logarithms of them with the loss poisson);
+    `coefs_` and `intercepts_` are views of its parameters. With sample weights, losses are weighted means over all
+    samples, where scikit-learn averages over minibatches.
     """
 
     _parameter_constraints: ClassVar[dict] = {
