@@ -245,7 +245,8 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _output(self, X: Any) -> np.ndarray:
         """The network's output for X."""
-        check_is_fitted(self)
+        if not hasattr(self, "coefs_"):
+            check_is_fitted(self)  # to say so; where all is well it takes longer than a small prediction
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         with one_thread_in_workers():
             return output_of(self._network_for(), X)
