@@ -123,6 +123,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         return self._fit(X, y, sample_weight, validation_data, callbacks)
 
     @available_if(lambda estimator: estimator._check_solver())
+    @with_callbacks
     def partial_fit(self, X, y, sample_weight=None, classes=None):
         """One epoch over X and y; a `fit` of as many epochs gives the same bits. `classes`: all of them, in the first call."""
         if not hasattr(self, "coefs_"):

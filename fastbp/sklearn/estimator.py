@@ -200,7 +200,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
             return min(200, rows)
         if self.batch_size > rows:
             warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=5
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=2
             )
         return min(self.batch_size, rows)
 

@@ -118,6 +118,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         return self._fit(X, y, sample_weight, validation_data, callbacks)
 
     @available_if(lambda estimator: estimator._check_solver())
+    @with_callbacks
     def partial_fit(self, X, y, sample_weight=None):
         """One epoch over X and y; a `fit` of so many epochs gives the same bits."""
         if not hasattr(self, "coefs_"):

@@ -88,7 +88,7 @@ class Fit:
             while e.n_iter_ < self.epochs.epochs and not self.stretch():
                 pass
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warnings.warn("Training interrupted by user.", stacklevel=2)
         finally:
             self.epochs.alone.finish()
             for callback in self.callbacks:
@@ -166,7 +166,7 @@ class Fit:
         warnings.warn(
             f"Stochastic Optimizer: Maximum iterations ({self.e.max_iter}) reached and the optimization hasn't converged yet.",
             ConvergenceWarning,
-            stacklevel=6,
+            stacklevel=2,
         )
 
     def end_diverged(self) -> bool:
@@ -183,5 +183,5 @@ class Fit:
         if self.early:
             e.validation_scores_.append(nan)
         message = f"Stochastic Optimizer: the loss was not finite in epoch {e.n_iter_}; the weights of the best epoch are kept."
-        warnings.warn(message, ConvergenceWarning, stacklevel=6)
+        warnings.warn(message, ConvergenceWarning, stacklevel=2)
         return True

@@ -195,3 +195,24 @@ def test_scikit_learn_s_callbacks():
     assert e.n_iter_ == 4
     assert len(set(callback.scores[:4])) == 4
     assert callback.scores[4] == callback.scores[3] == e.score(X, Y)
+    e.partial_fit(X, Y)
+    assert callback.calls[-4:] == ["setup", "fit", "epoch", "teardown"]
+
+
+def test_what_is_missing_is_named(run_python):
+    """And `import fastbp` wants none of it."""
+    run_python(
+        """
+        import sys
+        for name in ("sklearn", "scipy", "joblib"):
+            sys.modules[name] = None
+        import fastbp
+        try:
+            import fastbp.sklearn
+        except ImportError as error:
+            assert "pip install 'fastbp[sklearn]'" in str(error), error
+        else:
+            raise AssertionError
+        """,
+        cache=None,
+    )
