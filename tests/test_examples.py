@@ -116,3 +116,20 @@ def test_the_loop_in_the_readme_learns():
     names = {}
     exec(code, names)
     assert names["returns"][-5:].mean() > 300
+
+
+def test_the_comparison_with_scikit_learn_prints_a_table(monkeypatch, capsys):
+    sklearn_compare = pytest.importorskip("fastbp.examples.sklearn_compare")
+    x, y = sklearn_compare.california_like(300)
+    assert x.shape == (300, 8)
+    assert y.max() == 5.0
+    monkeypatch.setattr("sys.argv", ["sklearn_compare", "--seeds", "2", "--folds", "2", "--repetitions", "1", "iris"])
+    sklearn_compare.main()
+    figure = r"[\d.]+"
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(
+        rf"iris +fit +{figure} s, scikit-learn +{figure} s, +{figure} times as fast  score {figure}, "
+        rf"scikit-learn {figure} \+- {figure}, p = {figure}",
+        lines[0],
+    )
+    assert re.fullmatch(rf"geometric mean: {figure} times as fast, at least {figure}", lines[1])
