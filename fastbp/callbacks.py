@@ -1,4 +1,8 @@
-"""What runs between the epochs of a fit: early stopping, the progress bar, functions of the user's."""
+"""What runs between the epochs of a fit: early stopping, the progress bar, functions of the user's.
+
+A callback is an object with the methods of Callback, or a function f(net, history). See also `fastbp.Checkpoint`,
+`fastbp.TensorBoard` and `fastbp.OptunaPruning`.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +20,27 @@ class Callback:
     """Derive from it and override what is needed.
 
     `history` has the lists cost, validation_cost, learning_rate and seconds, and the dict metrics of lists by name,
-    each with one entry for every epoch finished so far.
+    each with one entry for every epoch finished so far. What a method raises ends the fit, and passes through it.
+
+    A callback that remembers something from one epoch to the next hands it to checkpoints by `state`, and takes it back by
+    `resume`.
     """
 
     def on_fit_begin(self, net: Any, history: Any) -> None:
-        """Before the first epoch."""
+        """Before the first epoch, or the first that a checkpoint does not have: then history holds those before it."""
 
     def on_epoch_end(self, net: Any, history: Any) -> bool | None:
         """After each epoch; True ends the fit."""
 
     def on_fit_end(self, net: Any, history: Any) -> None:
         """After the last epoch, and also when Ctrl-C or an error ends the fit."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Arrays that a checkpoint is to keep, by name."""
+        return {}
+
+    def resume(self, state: dict[str, np.ndarray]) -> None:
+        """After on_fit_begin of a fit that a checkpoint continues: what `state` returned, unless that was nothing."""
 
 
 class _AtEpochEnd(Callback):
@@ -104,11 +118,21 @@ class EarlyStopping(Callback):
             net.parameters[:] = self._best_parameters
         self._best_parameters = None  # a callback that outlives the fit should not hold a copy of the network
 
+    def state(self) -> dict[str, np.ndarray]:
+        numbers = {"numbers": np.array([self._epoch, self.best_epoch or 0, self.best_cost])}
+        return numbers if self._best_parameters is None else {**numbers, "parameters": self._best_parameters}
+
+    def resume(self, state: dict[str, np.ndarray]) -> None:
+        epoch, best_epoch, self.best_cost = state["numbers"].tolist()
+        self._epoch, self.best_epoch = int(epoch), int(best_epoch) or None
+        self._best_parameters = state.get("parameters") if self.restore_best else None
+
 
 class Progress(Callback):
-    """A bar on stderr, one tick an epoch, with cost, validation cost and metrics beside it.
+    """A bar on stderr, or in a notebook, one tick an epoch, with cost, validation cost and metrics beside it.
 
-    Silent when stderr is no terminal, unless `force`. It needs tqdm: `pip install 'fastbp[progress]'`.
+    Silent where stderr is neither a terminal nor a notebook's, unless `force`. It needs tqdm:
+    `pip install 'fastbp[progress]'`.
     """
 
     def __init__(self, epochs: int, *, force: bool = False):
@@ -117,8 +141,11 @@ class Progress(Callback):
         self._bar: Any = None
 
     def on_fit_begin(self, net: Any, history: Any) -> None:
-        if self.force or sys.stderr.isatty():
-            self._bar = _tqdm()(total=self.epochs, unit="epoch", file=sys.stderr, dynamic_ncols=True)
+        notebook = _in_notebook()
+        if self.force or notebook or sys.stderr.isatty():
+            begun = len(history.cost) if history is not None else 0  # fit_many counts the epochs of many
+            bar = {"total": self.epochs, "initial": begun, "unit": "epoch", "file": sys.stderr, "dynamic_ncols": True}
+            self._bar = _tqdm(notebook)(**bar)
 
     def on_epoch_end(self, net: Any, history: Any) -> None:
         if self._bar is not None:
@@ -137,9 +164,19 @@ def latest(history: Any) -> dict[str, float]:
     return {name: values[-1] for name, values in series.items() if values}
 
 
-def _tqdm() -> Any:
+def _in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook; asks IPython only where it runs already."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell is not None and "IPKernelApp" in shell.config
+
+
+def _tqdm(notebook: bool) -> Any:
     try:
-        from tqdm import tqdm
+        if notebook:
+            from tqdm.auto import tqdm  # a bar of the notebook's own, where ipywidgets is there
+        else:
+            from tqdm import tqdm
     except ImportError as error:
         raise ImportError("the progress bar needs tqdm: pip install 'fastbp[progress]'") from error
     return tqdm

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from fastbp import mapped
+from fastbp.arrays import real_array
 from fastbp.schedules import real_number, whole_number
 
 _ROWS_AT_ONCE = 4096  # where a pass over the data needs temporary arrays: they stay small beside it
@@ -19,11 +21,13 @@ _ROWS_AT_ONCE = 4096  # where a pass over the data needs temporary arrays: they 
 def as_matrix(name: str, x: Any, columns: int | None = None) -> np.ndarray:
     """`x` as a 2-D NumPy array of bools, integers or floats, with at least one row and one column.
 
-    A NumPy array comes back without a copy, whatever its dtype, byte order and strides; lists, frames and whatever else
-    has `__array__` are converted. `columns` is the number expected, if there is one. TypeError for other dtypes and
-    for sparse matrices, ValueError for other shapes and masked entries. NaN and infinity pass.
+    A NumPy array comes back without a copy, whatever its dtype, byte order and strides, and so does what lies in memory as
+    an array does: frames of one dtype, tensors. Other frames (pandas, polars, pyarrow), lists, and whatever has `__array__`
+    or DLPack are converted; missing values become NaN. `columns` is the number expected, if there is one. TypeError for
+    other dtypes, naming the column of a frame, and for sparse matrices, ValueError for other shapes and masked entries.
+    NaN and infinity pass.
     """
-    array = _real_array(name, x, "a 2-D array of real numbers")
+    array = real_array(name, x, "a 2-D array of real numbers")
     if array.ndim != 2:
         advice = "; a single sample x is x[None, :], a single feature x[:, None]" if array.ndim == 1 else ""
         raise ValueError(f"{name}: got shape {array.shape}, expected two dimensions (rows, columns){advice}")
@@ -56,7 +60,7 @@ def as_targets(name: str, y: Any, rows: int, columns: int) -> np.ndarray:
 
     TypeError for what `as_matrix` refuses, ValueError for any other shape.
     """
-    array = _real_array(name, y, f"real numbers of shape ({rows}, {columns})")
+    array = real_array(name, y, f"real numbers of shape ({rows}, {columns})")
     if columns == 1 and array.ndim == 1:
         array = array[:, None]
     if array.shape != (rows, columns):
@@ -86,7 +90,7 @@ def as_rows(name: str, rows: Any, count: int) -> np.ndarray:
     TypeError for what is neither; ValueError for other shapes, for a number out of range, and for an empty choice.
     """
     expected = f"row numbers from 0 to {count - 1}, or {count} bools"
-    array = _real_array(name, rows, expected)
+    array = real_array(name, rows, expected)
     if array.ndim != 1 or (array.dtype.kind == "b" and len(array) != count):
         raise ValueError(f"{name}: got shape {array.shape} of {array.dtype}, expected {expected}")
     if array.dtype.kind == "f" and array.size:
@@ -102,8 +106,11 @@ def as_rows(name: str, rows: Any, count: int) -> np.ndarray:
     return np.ascontiguousarray(array, np.int64)
 
 
-def first_non_finite(name: str, x: np.ndarray) -> str | None:
-    """The sentence that names the first NaN or infinity in a real 1-D or 2-D array, or None if there is none."""
+def first_non_finite(name: str, x: np.ndarray, titles: list[Any] | None = None) -> str | None:
+    """The sentence that names the first NaN or infinity in a real 1-D or 2-D array, or None if there is none.
+
+    titles: of the columns, if they have any.
+    """
     if x.dtype.kind != "f":
         return None
     for start in range(0, len(x), _ROWS_AT_ONCE):
@@ -113,7 +120,9 @@ def first_non_finite(name: str, x: np.ndarray) -> str | None:
             row += start
             index = (row, *column)
             place = f"row {row}, column {column[0]}" if column else f"row {row}"
-            return f"{name}: got {x[index].item()!r} in {place}, expected finite numbers"
+            title = f" ({titles[column[0]]!r})" if titles and column else ""
+            return f"{name}: got {x[index].item()!r} in {place}{title}, expected finite numbers"
+        mapped.give_back(x, start, start + _ROWS_AT_ONCE)
     return None
 
 
@@ -129,30 +138,12 @@ def same_length(**arrays: Any) -> int:
 
 def _vector(name: str, x: Any, expected: str) -> np.ndarray:
     """`x` as a 1-D real array with at least one entry."""
-    array = _real_array(name, x, expected)
+    array = real_array(name, x, expected)
     if array.ndim != 1:
         advice = f"; {name}.ravel() has it" if array.ndim == 2 and array.shape[1] == 1 else ""
         raise ValueError(f"{name}: got shape {array.shape}, expected one dimension{advice}")
     if array.size == 0:
         raise ValueError(f"{name}: got no entries, expected {expected}")
-    return array
-
-
-def _real_array(name: str, x: Any, expected: str) -> np.ndarray:
-    """`x` as a plain NumPy array of bools, integers or floats, of any shape."""
-    if hasattr(x, "toarray") and hasattr(x, "nnz"):  # scipy.sparse and its kin, known without importing them
-        kind = type(x).__name__
-        raise TypeError(f"{name}: got a sparse matrix ({kind}), expected a dense array; {name}.toarray() makes one")
-    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
-        place = tuple(int(i) for i in np.argwhere(np.ma.getmaskarray(x))[0])
-        raise ValueError(f"{name}: got a masked entry at {place}, expected {expected} without missing values")
-    try:
-        array = np.asarray(x)
-    except ValueError as error:  # rows of different lengths, for one
-        raise ValueError(f"{name}: got what NumPy makes no array of ({error}), expected {expected}") from error
-    if array.dtype.kind not in "biuf":
-        got = "None" if x is None else f"{type(x).__name__} of dtype {array.dtype}"
-        raise TypeError(f"{name}: got {got}, expected {expected}")
     return array
 
 

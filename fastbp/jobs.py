@@ -10,11 +10,13 @@ from fastbp import callbacks, losses, optimizers
 from fastbp.engine import many
 from fastbp.engine.clock import system_clock
 from fastbp.engine.memory import set_fields, zeros_apart
+from fastbp.epochs import GUESSED_SECONDS, SLICE_SECONDS, Fit
 from fastbp.gemm.region import region
 from fastbp.lowering import SliceBlock
 from fastbp.model import PREDICT_ROWS, Sequential
+from fastbp.rollback import Snapshot
+from fastbp.samples import Evaluation, Samples
 from fastbp.schedules import Constant
-from fastbp.training import GUESSED_SECONDS, SLICE_SECONDS, Evaluation, Fit, Samples, Snapshot
 
 CHUNK_SECONDS = 1e-3  # by the guess, which is up to ten times too long: how late a thread may see that time is up
 RATES_AT_ONCE = 1 << 16  # steps whose learning rates are computed ahead, lest a job waits for more within a call
@@ -41,7 +43,7 @@ class Work:
         net = self.net = plan.net
         assert plan.samples is not None
         self.last = Snapshot(net, plan.samples, plan.optimizer)
-        self.run = Fit(net, plan.samples, plan.loss, plan.optimizer, plan.batch_size, plan.epochs)
+        self.run = Fit(net, plan.samples, plan.loss, plan.optimizer, plan.batch_size, plan.epochs, shuffle)
         self.history = net.history = self.run.history
         self.validation: SliceBlock | None = None
         self.samples = plan.samples

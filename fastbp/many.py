@@ -9,11 +9,12 @@ import numpy as np
 
 from fastbp import callbacks, data, losses, optimizers
 from fastbp.engine.many import NOT_FINITE
+from fastbp.history import History
 from fastbp.jobs import Plan, Work, train
 from fastbp.lowering import in_compiled_form
 from fastbp.model import Sequential, check_last_activation
+from fastbp.samples import Evaluation, Samples, validation_pair
 from fastbp.schedules import whole_number
-from fastbp.training import Evaluation, History, Samples, validation_pair
 
 __all__ = ["fit_many"]
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastbp import data, losses, optimizers, saving
+from fastbp import data, losses, mapped, optimizers, saving
 from fastbp.engine import steps
 from fastbp.engine.few import few_predictor
 from fastbp.engine.memory import State, Training, make_training, zeros_apart
@@ -237,25 +237,29 @@ class Sequential(Exchange):
     def fit(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         loss: Any = "softmax_cross_entropy",
         optimizer: Any = "adam",
-        batch_size: int = 32,
+        batch_size: int | None = None,
         epochs: int = 1,
-        shuffle: bool = True,
+        shuffle: bool | None = None,
         validation_data: tuple[Any, Any] | None = None,
         sample_weight: Any = None,
         callbacks: Any = (),
         metrics: Iterable[Any] = (),
         progress: bool = False,
+        steps_per_epoch: int | None = None,
     ) -> Any:
-        """Train on x (rows, inputs) and y; returns the History. See `fastbp.training.fit` for all that it does."""
+        """Train on x (rows, inputs) and y, or on minibatches (x, y) that an iterable x hands out; returns the History.
+
+        Rows are shuffled, and batch_size is 32, unless you say otherwise. See `fastbp.training.fit` for all that it does.
+        """
         from fastbp import training
 
         return training.fit(
             self, x, y, loss=loss, optimizer=optimizer, batch_size=batch_size, epochs=epochs, shuffle=shuffle,
             validation_data=validation_data, sample_weight=sample_weight, callbacks=callbacks, metrics=metrics,
-            progress=progress,
+            progress=progress, steps_per_epoch=steps_per_epoch,
         )  # fmt: skip
 
     def predict(self, x: Any) -> np.ndarray:
@@ -281,6 +285,7 @@ class Sequential(Exchange):
             for first, last in self._slices(len(x), PREDICT_ROWS):
                 args = slice_block(training, x=x, out=out, first=first, last=last)
                 self._run(steps.predict_slice, args.address, workers)
+                mapped.give_back(x, first, last)
         if x.dtype.name in DTYPES and x.dtype not in self._few and len(x) <= PREDICT_ROWS and workers == 0:
             self._few[x.dtype] = self._make_few(x.dtype)
         return out
@@ -293,7 +298,7 @@ class Sequential(Exchange):
 
     def evaluate(self, x: Any, y: Any, loss: Any = "softmax_cross_entropy", sample_weight: Any = None) -> float:
         """The cost over x and y: sum(w_k c_k) / sum(w_k), without dropout."""
-        from fastbp.training import Evaluation, Samples
+        from fastbp.samples import Evaluation, Samples
 
         loss = losses.as_loss(loss)
         return Evaluation(self, loss, Samples(self, loss, x, y, sample_weight)).cost()

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 def save(net: Sequential, path: str | os.PathLike, metadata: dict[str, Any]) -> None:
     """Write layers, parameters, seed and metadata."""
+    io.write(path, *content_of(net, metadata))
+
+
+def content_of(net: Sequential, metadata: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The tensors of a model file, and what stands beside them."""
     check_named("save", net.layers)
     content = {
         "layers": [architecture_of(layer) for layer in net.layers],
@@ -29,7 +34,7 @@ def save(net: Sequential, path: str | os.PathLike, metadata: dict[str, Any]) -> 
             tensors[f"layers.{i}.weight"] = layer.weight
             if layer.bias is not None:
                 tensors[f"layers.{i}.bias"] = layer.bias
-    io.write(path, tensors, content)
+    return tensors, content
 
 
 def load(cls: type[Sequential], path: str | os.PathLike) -> Sequential:
@@ -38,16 +43,21 @@ def load(cls: type[Sequential], path: str | os.PathLike) -> Sequential:
     try:
         net = cls(*map(layer_from, content["layers"]), dtype=content["dtype"], seed=content["seed"])
         net.metadata = content["metadata"]
-        for i, layer in enumerate(net.layers):
-            if isinstance(layer, Dense):
-                fill(layer.weight, tensors[f"layers.{i}.weight"])
-                if layer.bias is not None:
-                    fill(layer.bias, tensors[f"layers.{i}.bias"])
+        set_parameters(net, tensors)
     except KeyError as error:
         raise ValueError(f"{os.fspath(path)}: got a file without {error}, expected a saved Sequential") from error
     except (TypeError, ValueError) as error:
         raise ValueError(f"{os.fspath(path)}: got no network: {error}") from error
     return net
+
+
+def set_parameters(net: Sequential, tensors: dict[str, np.ndarray]) -> None:
+    """Copy the tensors of a model file into the network."""
+    for i, layer in enumerate(net.layers):
+        if isinstance(layer, Dense):
+            fill(layer.weight, tensors[f"layers.{i}.weight"])
+            if layer.bias is not None:
+                fill(layer.bias, tensors[f"layers.{i}.bias"])
 
 
 def fill(parameters: np.ndarray, values: np.ndarray) -> None:

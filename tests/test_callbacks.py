@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import sys
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -133,6 +134,27 @@ class TestEarlyStopping:
         net, history = run([EarlyStopping(patience)], costs)
         assert net.parameters[0] == 1 + history.cost.index(min(history.cost))
 
+    @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=12), st.integers(1, 5), st.data())
+    def test_it_goes_on_from_its_state(self, costs, patience, data):
+        cut = data.draw(st.integers(1, len(costs) - 1))
+        through, before, after = (EarlyStopping(patience) for _ in range(3))
+        through.on_fit_begin(None, None)
+        before.on_fit_begin(None, None)
+        net, history = SimpleNamespace(parameters=np.zeros(2)), empty_history()
+        for epoch, cost in enumerate(costs):
+            net.parameters[:] = epoch
+            history.cost.append(cost)
+            stops = through.on_epoch_end(net, history)
+            if epoch < cut:
+                before.on_epoch_end(net, history)
+            else:
+                if epoch == cut:
+                    after.on_fit_begin(net, history)
+                    after.resume({name: array.copy() for name, array in before.state().items()})
+                assert after.on_epoch_end(net, history) == stops
+        assert (after.best_epoch, after.best_cost) == (through.best_epoch, through.best_cost)
+        np.testing.assert_array_equal(after.state()["parameters"], through.state()["parameters"])
+
     def test_repr(self):
         assert repr(EarlyStopping(3)) == "EarlyStopping(patience=3, restore_best=True, min_delta=0.0)"
 
@@ -177,6 +199,32 @@ class TestProgress:
         monkeypatch.setattr(sys, "stderr", io.StringIO())
         run([Progress(2, force=True)], [1.0, 2.0])
         assert "2/2" in sys.stderr.getvalue()
+
+    def test_it_shows_itself_in_a_notebook(self, monkeypatch):
+        shell = SimpleNamespace(config={"IPKernelApp": {}})
+        monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+        monkeypatch.setattr(sys, "stderr", io.StringIO())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # ipywidgets may be missing
+            run([Progress(2)], [1.0, 2.0])
+        assert "2/2" in sys.stderr.getvalue()
+
+    def test_ipython_in_a_pipe_is_no_notebook(self, monkeypatch):
+        shell = SimpleNamespace(config={})
+        for found in (shell, None):
+            monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda found=found: found))
+            monkeypatch.setattr(sys, "stderr", io.StringIO())
+            run([Progress(2)], [1.0, 2.0])
+            assert sys.stderr.getvalue() == ""
+
+    def test_it_begins_with_the_epochs_of_a_checkpoint(self, monkeypatch):
+        monkeypatch.setattr(sys, "stderr", Terminal())
+        history = empty_history()
+        history.cost += [2.0, 1.0]
+        progress = Progress(5)
+        progress.on_fit_begin(None, history)
+        progress.on_fit_end(None, history)
+        assert "2/5" in sys.stderr.getvalue()
 
     def test_without_tqdm_it_says_how_to_get_it(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "tqdm", None)

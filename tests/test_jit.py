@@ -4,16 +4,18 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PACKAGE
 from numba.core import config
 from numba.core.caching import FunctionCache
 from numba.core.registry import cpu_target
 
+import fastbp
 from fastbp import _code, _jit
 
+PACKAGE = Path(fastbp.__file__).parent
 SAYS_COMPILING = "fastbp: compiling kernels for this CPU, once\n"
 
 # twice the strided ones are copied by gemm/pack.py: the code that the tests below edit

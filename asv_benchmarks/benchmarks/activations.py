@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 import fastbp as fb
-from benchmarks.cases import DTYPES, FAST, THREADS, Call, Timed, draw, empty, use_threads
+from benchmarks.cases import DTYPES, FAST, MODULES, THREADS, Call, Timed, draw, empty, use_threads
 from benchmarks.clock import steady
 from fastbp import kernels
 
@@ -14,7 +14,7 @@ ROWS = ("32x128",) if FAST else ("32x128", "1024x1024")
 PLAIN = {"identity": lambda z: z, "relu": lambda z: np.maximum(z, 0), "tanh": np.tanh}  # what NumPy can say for itself
 
 
-def activate(z, activation, out):
+def activate(module, z, activation, out):
     def expected():
         if activation in PLAIN:
             return (PLAIN[activation](z),)
@@ -22,10 +22,10 @@ def activate(z, activation, out):
         return (exact.astype(z.dtype),)
 
     code = getattr(fb.Activation, activation.upper())
-    return Call(lambda: kernels.activate(z, code, out), lambda: (out,), expected)
+    return Call(lambda: module.activate(z, code, out), lambda: (out,), expected)
 
 
-def activation_delta(z, activation, out):
+def activation_delta(module, z, activation, out):
     """The derivative of the activation, by delta = 1; expected: the central difference, in float64."""
     code, ones = getattr(fb.Activation, activation.upper()), empty(*z.shape, dtype=z.dtype)
     ones[:] = 1
@@ -35,7 +35,7 @@ def activation_delta(z, activation, out):
         step, x = 1e-6, z.astype(np.float64)
         return ((kernels.activate(x + step, code) - kernels.activate(x - step, code)) / (2 * step),)
 
-    return Call(lambda: kernels.activation_delta(ones, stored, code, out), lambda: (out,), expected, tolerance=1e-5)
+    return Call(lambda: module.activation_delta(ones, stored, code, out), lambda: (out,), expected, tolerance=1e-5)
 
 
 CALLS = {"activate": activate, "activation_delta": activation_delta}
@@ -45,7 +45,8 @@ def setup_cache() -> None:
     steady()
     for dtype in DTYPES:  # one call compiles all activations of a dtype
         for make in CALLS.values():
-            make(draw(2, 3, dtype=dtype), "tanh", empty(2, 3, dtype=dtype)).run()
+            for module in (kernels, kernels.serial):
+                make(module, draw(2, 3, dtype=dtype), "tanh", empty(2, 3, dtype=dtype)).run()
 
 
 @functools.cache
@@ -53,11 +54,11 @@ def call(kernel: str, activation: str, shape: str, dtype: str, threads: str) -> 
     use_threads(threads)
     z = draw(*map(int, shape.split("x")), dtype=dtype)
     z += np.copysign(z.dtype.type(1e-3), z)  # no central difference across a kink at 0
-    return CALLS[kernel](z, activation, empty(*z.shape, dtype=dtype))
+    return CALLS[kernel](MODULES[threads], z, activation, empty(*z.shape, dtype=dtype))
 
 
 class Activations(Timed):
-    params = (NAMES, ROWS, DTYPES, THREADS[:1] if FAST else THREADS)
+    params = (NAMES, ROWS, DTYPES, THREADS[:1] if FAST else tuple(MODULES))
     param_names = ("activation", "batch x m", "dtype", "threads")
 
     def time_activate(self, activation, shape, dtype, threads):

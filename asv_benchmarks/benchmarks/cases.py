@@ -15,10 +15,12 @@ from asv_runner.benchmarks.mark import SkipNotImplemented
 
 import fastbp as fb
 from benchmarks.clock import steady
+from fastbp import kernels
 
 FAST = os.environ.get("FASTBP_PROFILE") == "fast"
 DTYPES = ("float32",) if FAST else ("float32", "float64")
 THREADS = ("1", "all")
+MODULES = {"1": kernels, "all": kernels, "serial": kernels.serial}  # of raw kernels, by threads
 SMALLEST_SHAPE = "32x10x64"  # batch x m x n
 SHAPES = ("32x128x784", "128x512x784") if FAST else (
     SMALLEST_SHAPE, "32x64x64", "10x30x784", "32x128x784", "64x256x256", "200x100x784", "128x512x784", "256x1024x1024",

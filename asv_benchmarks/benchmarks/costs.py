@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from benchmarks.cases import DTYPES, FAST, THREADS, Call, Timed, draw, empty, use_threads
+from benchmarks.cases import DTYPES, FAST, MODULES, THREADS, Call, Timed, draw, empty, use_threads
 from benchmarks.clock import steady
 from fastbp import kernels
 
@@ -31,18 +31,19 @@ def setup_cache() -> None:
     steady()
     for cost in NAMES:
         for dtype in DTYPES:
-            make(cost, "2x3", dtype).run()
+            for module in (kernels, kernels.serial):
+                make(module, cost, "2x3", dtype).run()
 
 
 @functools.cache
 def call(cost: str, shape: str, dtype: str, threads: str) -> Call:
     use_threads(threads)
-    return make(cost, shape, dtype)
+    return make(MODULES[threads], cost, shape, dtype)
 
 
-def make(cost: str, shape: str, dtype: str) -> Call:
+def make(module, cost: str, shape: str, dtype: str) -> Call:
     """Checked along one random direction, by central differences in float64."""
-    kernel, (z, y) = getattr(kernels, cost), output_and_target(cost, *map(int, shape.split("x")), dtype)
+    kernel, (z, y) = getattr(module, cost), output_and_target(cost, *map(int, shape.split("x")), dtype)
     out, along = empty(*z.shape, dtype=dtype), draw(*z.shape, dtype="float64", seed=2)
 
     def expected():
@@ -55,7 +56,7 @@ def make(cost: str, shape: str, dtype: str) -> Call:
 
 
 class Cost(Timed):
-    params = (ROWS, DTYPES, THREADS[:1] if FAST else THREADS)
+    params = (ROWS, DTYPES, THREADS[:1] if FAST else tuple(MODULES))
     param_names = ("batch x m", "dtype", "threads")
 
     def check(self, *case):

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 import fastbp as fb
-from benchmarks.cases import DTYPES, FAST, SHAPES, THREADS, Call, Timed, draw, empty, sizes, use_threads
+from benchmarks.cases import DTYPES, FAST, MODULES, SHAPES, THREADS, Call, Timed, draw, empty, sizes, use_threads
 from benchmarks.clock import steady
 from fastbp import kernels
 
@@ -42,7 +42,6 @@ def bias_gradient(module, K, m, n, dtype):
 
 
 CALLS = {f.__name__: f for f in (dense_forward, propagate_delta, weight_gradient, bias_gradient)}
-MODULES = {"1": kernels, "all": kernels, "serial": kernels.serial}
 
 
 def setup_cache() -> None:
@@ -62,7 +61,7 @@ def call(kernel: str, shape: str, dtype: str, threads: str) -> Call:
 
 
 class Kernel(Timed):
-    params = (SHAPES, DTYPES, THREADS if FAST else (*THREADS, "serial"))
+    params = (SHAPES, DTYPES, THREADS if FAST else tuple(MODULES))
     param_names = ("batch x m x n", "dtype", "threads")
 
 

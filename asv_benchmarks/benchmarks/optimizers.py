@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from benchmarks.cases import DTYPES, FAST, THREADS, Call, Timed, draw, empty, use_threads
+from benchmarks.cases import DTYPES, FAST, MODULES, THREADS, Call, Timed, draw, empty, use_threads
 from benchmarks.clock import steady
 from fastbp import kernels
 
@@ -28,22 +28,23 @@ def setup_cache() -> None:
     steady()
     for rule in NAMES:
         for dtype in DTYPES:
-            make(rule, 2, dtype).run()
+            for module in (kernels, kernels.serial):
+                make(module, rule, 2, dtype).run()
 
 
 @functools.cache
 def call(rule: str, size: int, dtype: str, threads: str) -> Call:
     use_threads(threads)
-    return make(rule, size, dtype)
+    return make(MODULES[threads], rule, size, dtype)
 
 
-def make(rule: str, size: int, dtype: str) -> Call:
+def make(module, rule: str, size: int, dtype: str) -> Call:
     parameters, gradients = draw(size, dtype=dtype), draw(size, dtype=dtype, seed=1)
     moments = [empty(size, dtype=dtype) for _ in range(MOMENTS.get(rule, 0))]
     for moment in moments:
         moment[:] = 0
     step = [1] if rule in ("adam_step", "adamw_step") else []
-    kernel, decay = getattr(kernels, rule), {"weight_decay": 0.0}
+    kernel, decay = getattr(module, rule), {"weight_decay": 0.0}
 
     def expected():
         return (parameters - RATE * FIRST_MOVES[rule](gradients),)
@@ -52,7 +53,7 @@ def make(rule: str, size: int, dtype: str) -> Call:
 
 
 class Optimizer(Timed):
-    params = (SIZES, DTYPES, THREADS[:1] if FAST else THREADS)
+    params = (SIZES, DTYPES, THREADS[:1] if FAST else tuple(MODULES))
     param_names = ("parameters", "dtype", "threads")
 
     def check(self, *case):

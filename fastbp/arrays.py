@@ -1,0 +1,77 @@
+"""NumPy arrays from whatever holds numbers: lists, tensors of other libraries, frames and their columns.
+
+Nothing of those libraries is imported: `__array__`, DLPack and the names of columns are enough.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def is_array(x: Any) -> bool:
+    """Whether x is one array, of whatever library, and not an iterable of them."""
+    return any(hasattr(x, name) for name in ("__array__", "__dlpack__", "toarray"))
+
+
+def real_array(name: str, x: Any, expected: str) -> np.ndarray:
+    """`x` as a plain NumPy array of bools, integers or floats, of any shape; without a copy where it lies as one in memory."""
+    if hasattr(x, "toarray") and hasattr(x, "nnz"):  # scipy.sparse and its kin
+        kind = type(x).__name__
+        raise TypeError(f"{name}: got a sparse matrix ({kind}), expected a dense array; {name}.toarray() makes one")
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        place = tuple(int(i) for i in np.argwhere(np.ma.getmaskarray(x))[0])
+        raise ValueError(f"{name}: got a masked entry at {place}, expected {expected} without missing values")
+    titles = column_titles(x)
+    array = _real_column(x, _array(name, x, expected)) if titles is None else _from_frame(name, x, titles, expected)
+    if array.dtype.kind not in "biuf":
+        got = "None" if x is None else f"{type(x).__name__} of dtype {array.dtype}"
+        raise TypeError(f"{name}: got {got}, expected {expected}")
+    return array
+
+
+def _array(name: str, x: Any, expected: str) -> np.ndarray:
+    """What NumPy makes of x."""
+    try:
+        return np.from_dlpack(x) if hasattr(x, "__dlpack__") and not hasattr(x, "__array__") else np.asarray(x)
+    except ValueError as error:  # rows of different lengths, for one
+        raise ValueError(f"{name}: got what NumPy makes no array of ({error}), expected {expected}") from error
+    except (TypeError, RuntimeError, BufferError) as error:  # a tensor on another device, for one
+        raise TypeError(f"{name}: got what NumPy makes no array of ({error}), expected {expected}") from error
+
+
+# ---------------------------------------------------------------- frames of pandas, polars and pyarrow, and their columns
+
+
+def column_titles(x: Any) -> list[Any] | None:
+    """The names of the columns of a frame, None for anything else."""
+    names = getattr(x, "column_names", None)  # pyarrow's, whose `columns` are the columns themselves
+    titles = getattr(x, "columns", None) if names is None else names
+    return None if titles is None or callable(titles) else list(titles)
+
+
+def _from_frame(name: str, frame: Any, titles: list[Any], expected: str) -> np.ndarray:
+    """The columns side by side; TypeError for the first that is not real."""
+    kinds = {np.asarray(frame[title][:0]).dtype.kind for title in titles}
+    if kinds <= set("biuf"):  # dates have a common type with numbers, to polars
+        array = _array(name, frame, expected)
+        if array.dtype.kind in "biuf":
+            return array
+    columns = []
+    for title in titles:
+        column = frame[title]
+        columns.append(_real_column(column, np.asarray(column)))
+        if columns[-1].dtype.kind not in "biuf":
+            kind = getattr(column, "dtype", None) or getattr(column, "type", "object")
+            raise TypeError(f"{name}: got column {title!r} of dtype {kind}, expected {expected}")
+    return np.stack(columns, axis=1)
+
+
+def _real_column(column: Any, values: np.ndarray) -> np.ndarray:
+    """`values`; of a column of optional numbers or bools that came as objects, in float64 with NaN for what is missing."""
+    if values.dtype.kind == "O" and getattr(getattr(column, "dtype", None), "kind", "O") in "biuf":  # of pandas
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    if values.dtype.kind == "O" and hasattr(column, "to_numpy") and set(map(type, values)) <= {bool, type(None)}:
+        return values.astype(np.float64)  # bools of polars and pyarrow
+    return values

@@ -1,0 +1,39 @@
+"""The history of a fit for TensorBoard: the one door to tensorboardX, `pip install 'fastbp[tensorboard]'`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from fastbp.callbacks import Callback
+
+
+class TensorBoard(Callback):
+    """Writes cost/training, cost/validation, metrics/NAME and learning_rate after every epoch, counted from 1.
+
+    `tensorboard --logdir` of the folder, or of one above it, shows them; a folder for each fit keeps their curves apart.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        self.folder = os.fspath(folder)
+        self._writer: Any = None
+
+    def on_fit_begin(self, net: Any, history: Any) -> None:
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError as error:
+            raise ImportError("TensorBoard needs tensorboardX: pip install 'fastbp[tensorboard]'") from error
+        begun = len(history.cost)  # what a fit that was killed wrote beyond its checkpoint does not count
+        self._writer = SummaryWriter(self.folder, purge_step=begun + 1 if begun else None)
+
+    def on_epoch_end(self, net: Any, history: Any) -> None:
+        series = {"cost/training": history.cost, "cost/validation": history.validation_cost}
+        series |= {f"metrics/{name}": values for name, values in history.metrics.items()}
+        for name, values in {**series, "learning_rate": history.learning_rate}.items():
+            if values:
+                self._writer.add_scalar(name, values[-1], len(history.cost))
+
+    def on_fit_end(self, net: Any, history: Any) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
