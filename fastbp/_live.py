@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -55,6 +57,17 @@ def start_threads() -> str:
     _state[CALLER_TAKES_PART] = layer == "omp"  # in a region, with its first part; other layers do not say
     _state[GET_NUM_THREADS] = llvm.address_of_symbol("get_num_threads")
     return layer
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """What the calling thread runs meanwhile uses no other thread."""
+    threads = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(threads)
 
 
 def most_threads() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from fastbp import callbacks, losses, optimizers
 from fastbp.engine import many
 from fastbp.engine.clock import system_clock
 from fastbp.engine.memory import set_fields, zeros_apart
+from fastbp.engine.table import NETWORK
 from fastbp.epochs import GUESSED_SECONDS, SLICE_SECONDS, Fit
 from fastbp.gemm.region import region
 from fastbp.lowering import SliceBlock
@@ -47,7 +49,8 @@ class Work:
         self.history = net.history = self.run.history
         self.validation: SliceBlock | None = None
         self.samples = plan.samples
-        self.figures = np.zeros((4, min(plan.epochs, EPOCHS_AT_ONCE)))
+        self.figures = np.zeros((5, min(plan.epochs, EPOCHS_AT_ONCE)))
+        self.penalties: list[float] = []  # of the weights, an entry an epoch
         self.best = np.empty_like(net.parameters) if stopping is not None and stopping.restore_best else None
         self.record = zeros_apart(len(many.Job._fields), np.int64)
         self.address = self.record.ctypes.data
@@ -62,7 +65,7 @@ class Work:
 
     def describe_training(self, plan: Plan, shuffle: bool) -> None:
         run, samples, net = self.run, self.samples, self.net
-        costs, validation_costs, learning_rates, seconds = (row.ctypes.data for row in self.figures)
+        costs, validation_costs, learning_rates, seconds, penalties = (row.ctypes.data for row in self.figures)
         self.set(
             advance=many.advance.of(net.dtype.name).resolve(), training=run.block.address,
             rows=0 if samples.rows is None else samples.rows.ctypes.data, row_count=len(samples),
@@ -70,7 +73,7 @@ class Work:
             steps_at_once=max(1, int(run.steps_at_once * CHUNK_SECONDS / GUESSED_SECONDS)),
             last=net.kept.ctypes.data, best=0 if self.best is None else self.best.ctypes.data,
             room=self.figures.shape[1], costs=costs, validation_costs=validation_costs, learning_rates=learning_rates,
-            seconds=seconds, epochs_shuffled=net.epochs_shuffled, best_cost=np.inf,
+            seconds=seconds, penalties=penalties, epochs_shuffled=net.epochs_shuffled, best_cost=np.inf,
         )  # fmt: skip
 
     def describe_validation(self, validation: Evaluation) -> None:
@@ -102,10 +105,11 @@ class Work:
     def note(self) -> int:
         """Bring the network and its history up to date; returns how many epochs are new."""
         known, epochs, history = len(self.history.cost), self.read("epoch"), self.history
-        series = [history.cost, history.validation_cost, history.learning_rate, history.seconds]
-        for values, figures in zip(series, self.figures, strict=True):
+        series = [history.cost, history.validation_cost, history.learning_rate, history.seconds, self.penalties]
+        new = self.figures[:, np.arange(known, epochs) % self.figures.shape[1]].tolist()
+        for values, figures in zip(series, new, strict=True):
             if values is not history.validation_cost or self.validation is not None:
-                values.extend(figures[np.arange(len(values), epochs) % len(figures)].tolist())
+                values.extend(figures)
         history.steps, self.net.epochs_shuffled = self.read("step"), self.read("epochs_shuffled")
         return epochs - known
 
@@ -145,13 +149,65 @@ def advance(works: list[Work]) -> None:
     """One compiled call."""
     for work in works:
         work.supply()
-    clock = np.array(system_clock(), np.int64)
-    addresses = np.array([work.address for work in works], np.int64)
-    block = np.zeros(len(many.Jobs._fields), np.int64)
-    set_fields(
-        block, many.JOBS,
-        jobs=addresses.ctypes.data, length=len(works), clock=clock.ctypes.data, duration=SLICE_SECONDS,
-    )  # fmt: skip
-    code = many.train_jobs.of()
-    code.resolve()
-    code.compiled.ctypes(block.ctypes.data, region.of().resolve())
+    Jobs(works).advance(region.of().resolve())
+
+
+class Jobs:
+    """A block of jobs for compiled calls of SLICE_SECONDS, and what its addresses refer to."""
+
+    def __init__(self, works: list[Work]):
+        self.clock = np.array(system_clock(), np.int64)
+        self.addresses = np.array([work.address for work in works], np.int64)
+        self.block = np.zeros(len(many.Jobs._fields), np.int64)
+        set_fields(
+            self.block, many.JOBS,
+            jobs=self.addresses.ctypes.data, length=len(works), clock=self.clock.ctypes.data, duration=SLICE_SECONDS,
+        )  # fmt: skip
+        self.address = self.block.ctypes.data
+        self.code = many.train_jobs.of()
+        self.code.resolve()
+
+    def advance(self, workers: int) -> None:
+        """One compiled call; `workers`: the address of the parallel region, or 0 for one thread."""
+        self.code.compiled.ctypes(self.address, workers)
+
+
+class Alone:
+    """One network whose epochs follow each other in compiled code; threads share its steps where that pays, as in `fit`.
+
+    penalty: of the weights, as in `engine.table.Network`; what it adds is kept in `penalties`, an entry an epoch.
+    """
+
+    def __init__(self, work: Work, penalty: float = 0.0):
+        self.work, self.jobs, self.finish = work, Jobs([work]), work.finish
+        self.run, self.history, self.penalties = work.run, work.history, work.penalties
+        set_fields(work.run.training.network, NETWORK, penalty=penalty)
+        if work.run.pace and not work.run.pace.usual:
+            work.run.pace.shares = False  # until a trial: a fit that is over sooner should not wait for busy cores
+
+    def advance(self, epochs: int) -> None:
+        """Go on until so many epochs are finished in all, or the job is over. The history is brought up to date, also when
+        Ctrl-C ends it sooner."""
+        work = self.work
+        try:
+            while work.read("epoch") < epochs and work.read("state") == many.RUNNING:
+                self.call(epochs * work.run.steps_per_epoch)
+        finally:
+            work.note()
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a cost was not finite, which ends the job."""
+        return self.work.read("state") == many.NOT_FINITE
+
+    def call(self, end: int) -> None:
+        """One compiled call, up to step `end` at most."""
+        work, pace, step = self.work, self.work.run.pace, self.work.read("step")
+        pace = pace if end > step else None  # what is left is to validate
+        shares, count = pace.plan(end - step) if pace else (False, end - step)
+        work.supply()
+        work.set(region=work.run.workers if shares else 0, pause=min(work.read("pause"), step + count))
+        began = time.perf_counter()
+        self.jobs.advance(0)
+        if pace:
+            pace.note(max(1, work.read("step") - step), max(time.perf_counter() - began, 1e-6))

@@ -16,6 +16,7 @@ from fastbp._llvm import array_at, fetch, read, write
 from fastbp.kernels.costs import AT_COST, AT_WEIGHT
 from fastbp.kernels.costs import Loss as LossBlock
 from fastbp.kernels.costs import cost as cost_code
+from fastbp.kernels.samples import AT_SCALE
 from fastbp.schedules import real_number
 
 __all__ = [
@@ -35,6 +36,7 @@ class Loss:
     parameter: float = 0.0
     takes_labels: bool = False
     logits: bool = False  # the output is expected before softmax or sigmoid
+    scale: float = 1.0  # what the cost and its derivative are multiplied by
 
     def __call__(self, output: np.ndarray, y: Any, sample_weight: Any = None) -> tuple[float, np.ndarray]:
         output = np.asarray(output)
@@ -43,7 +45,8 @@ class Loss:
         if sample_weight is not None:
             sample_weight = data.as_weights("sample_weight", sample_weight, len(output)).astype(output.dtype)
         options = (self.parameter,) if self.name in OPTIONS else ()
-        return getattr(kernels, self.name)(output, y, None, sample_weight, *options)
+        cost, delta = getattr(kernels, self.name)(output, y, None, sample_weight, *options)
+        return (cost, delta) if self.scale == 1 else (self.scale * cost, np.multiply(delta, self.scale, out=delta))
 
     def targets(self, y: Any, rows: int, columns: int, name: str = "y") -> np.ndarray:
         """y as an array of `rows` labels, where the cost takes them, or as (rows, columns) numbers; or the error."""
@@ -72,6 +75,7 @@ class CustomLoss(Loss):
         places = (output.ctypes.data, row, y.ctypes.data, 0, row, address, delta.ctypes.data, row)
         block = np.zeros(len(LossBlock._fields), np.int64)
         block[: len(places) + 2] = (*places, *output.shape)
+        block.view(np.float64)[AT_SCALE // 8] = self.scale
         call_code(self.code(output.dtype.name), block.ctypes.data)
         cost, weight = block.view(np.float64)[[AT_COST // 8, AT_WEIGHT // 8]]
         return float(cost / weight) if weight else 0.0, delta
@@ -182,12 +186,12 @@ def custom_cost(real: Any, cost_row: Callable, delta_row: Callable) -> Callable:
                 array_at(b.z + k * b.z_stride, (b.columns,), 0, real),
                 array_at(b.y + k * b.y_row_stride, (b.columns,), 0, real),
             )
-            total += weight * cost_row(output, y)
+            total += b.scale * weight * cost_row(output, y)
             if b.delta != 0:
                 delta = array_at(b.delta + k * b.delta_stride, (b.columns,), 0, real)
                 delta_row(output, y, delta)
                 for j in range(b.columns):
-                    delta[j] *= weight / total_weight if total_weight != 0 else 0.0
+                    delta[j] *= b.scale * weight / total_weight if total_weight != 0 else 0.0
         write(args + AT_COST, total)
         write(args + AT_WEIGHT, total_weight)
         return 0

@@ -51,18 +51,19 @@ def configure(training: Training, loss: losses.Loss, optimizer: optimizers.Optim
 def configure_loss(training: Training, loss: losses.Loss, dtype: str) -> None:
     set_fields(
         training.network, NETWORK,
-        loss=loss.code(dtype), loss_parameter=float(loss.parameter), takes_labels=int(loss.takes_labels),
+        loss=loss.code(dtype), loss_parameter=float(loss.parameter), loss_scale=float(loss.scale),
+        takes_labels=int(loss.takes_labels),
     )  # fmt: skip
 
 
 def use_optimizer(training: Training, optimizer: optimizers.Optimizer, dtype: str, fused: bool) -> None:
     *numbers, weight_decay = optimizer.numbers
-    settings = {f"h{i}": float(x) for i, x in enumerate(numbers)}
+    settings = {f"h{i}": float(numbers[i]) if i < len(numbers) else 0.0 for i in range(4)}
     set_fields(
         training.network, NETWORK,
         update=update.of(dtype, optimizer.rule).resolve(), update_pass=update_pass.of(dtype, optimizer.rule).resolve(),
         rule_constants=rule_constants.of(dtype, optimizer.rule).resolve(), fuses=int(fused),
-        weight_decay=float(weight_decay),
+        weight_decay=float(weight_decay), penalty=0.0,
         clip_norm=float(optimizer.clip_norm or np.inf), clip_value=float(optimizer.clip_value or np.inf), **settings,
     )  # fmt: skip
     training.learning_rate[0] = optimizer.schedule(np.zeros(1))[0]

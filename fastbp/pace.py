@@ -15,8 +15,8 @@ GAIN = 0.97  # the other way must take less than this share of the time
 class Pace:
     """How one network has trained so far with one batch size."""
 
-    def __init__(self) -> None:
-        self.shares, self.tries = True, False  # what is usual; whether the call at hand is a trial
+    def __init__(self, shares: bool = True) -> None:
+        self.shares, self.tries = shares, False  # what is usual; whether the call at hand is a trial
         self.usual = 0.0  # seconds a step
         self.until_trial = FIRST_TRIAL
 

@@ -10,6 +10,7 @@ import numpy as np
 from fastbp import engine, kernels
 from fastbp.activations import Activation
 from fastbp.engine.dropout import dropout_backward, dropout_forward
+from fastbp.engine.gradient import gradient_slice
 from fastbp.kernels.costs import COSTS, cost
 from fastbp.kernels.updates import RULES, update
 from fastbp.layers import Dense
@@ -34,7 +35,7 @@ def compile_operations(dtype: str) -> None:
         cost.of(dtype, name).resolve()
     for rule in RULES:
         update.of(dtype, rule).resolve()
-    for code in (dropout_forward, dropout_backward):
+    for code in (dropout_forward, dropout_backward, gradient_slice):
         code.of(dtype).resolve()
     net, x, y = small_problem(dtype)
     net.fit(x, y, optimizer=Adam(), epochs=1, validation_data=(x, y), metrics=("accuracy",))

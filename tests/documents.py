@@ -6,15 +6,14 @@ import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
-FENCE = re.compile(
-    r"(?:<!-- needs: (?P<needs>[\w, ]+) -->\s*?\n)?(?P<indent>^ *)```python.*?\n(?P<code>.*?)^ *```", re.M | re.S
-)
+FENCE = re.compile(r"(?:<!-- needs: (?P<needs>[\w, ]+) -->\s*?\n)?^ *```python.*?\n(?P<code>.*?)^ *```", re.M | re.S)
 
 
 class Block(NamedTuple):
     line: int  # of the page, where the code begins, from 1
     needs: tuple[str, ...]  # libraries that may be missing
     code: str
+    beside: bool  # another block, in a grid of two columns
 
     @property
     def missing(self) -> list[str]:
@@ -29,6 +28,7 @@ def blocks_of(page: Path) -> list[Block]:
             text.count("\n", 0, match.start("code")) + 1,
             tuple(re.findall(r"\w+", match["needs"] or "")),
             textwrap.dedent(match["code"]),
+            text.rfind("<div", 0, match.start()) > text.rfind("</div>", 0, match.start()),
         )
         for match in FENCE.finditer(text)
     ]

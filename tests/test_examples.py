@@ -163,3 +163,20 @@ def test_norms_of_samples_are_printed(capsys):
     pytest.importorskip("sklearn")
     said = said_by(per_sample_norms, capsys)
     assert float(re.search(r"largest difference ([\d.e+-]+)", said)[1]) < 1e-4
+
+
+def test_the_comparison_with_scikit_learn_prints_a_table(monkeypatch, capsys):
+    sklearn_compare = pytest.importorskip("fastbp.examples.sklearn_compare")
+    x, y = sklearn_compare.california_like(300)
+    assert x.shape == (300, 8)
+    assert y.max() == 5.0
+    monkeypatch.setattr("sys.argv", ["sklearn_compare", "--seeds", "2", "--folds", "2", "--repetitions", "1", "iris"])
+    sklearn_compare.main()
+    figure = r"[\d.]+"
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(
+        rf"iris +fit +{figure} s, scikit-learn +{figure} s, +{figure} times as fast  score {figure}, "
+        rf"scikit-learn {figure} \+- {figure}, p = {figure}",
+        lines[0],
+    )
+    assert re.fullmatch(rf"geometric mean: {figure} times as fast, at least {figure}", lines[1])

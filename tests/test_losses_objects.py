@@ -1,5 +1,7 @@
 """Losses as objects: names, targets, parameters, and costs of the user's own."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numba import njit
@@ -109,6 +111,22 @@ def test_losses_are_immutable_and_compare_by_value():
     assert losses.Huber(0.5) == losses.Huber(0.5) != losses.Huber(0.6)
     with pytest.raises(AttributeError):
         losses.huber.parameter = 2.0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_scale_multiplies_cost_and_derivative(name):
+    """A power of two, to the bit; by hand and in a fit, where half the cost at twice the rate is the same training."""
+    loss = getattr(losses, name)
+    half = replace(loss, scale=0.5)
+    (cost, delta), (half_cost, half_delta) = loss(Z, T), half(Z, T)
+    assert (half_cost, half_delta.tobytes()) == (0.5 * cost, (0.5 * delta).tobytes())
+    fits = []
+    for scaled, rate in ((loss, 0.01), (half, 0.02)):
+        net = fb.Sequential(fb.Dense(3, 3, "sigmoid", weight_init=np.eye(3)), fb.Dense(3, 3, weight_init=np.eye(3)))
+        fits.append((net.fit(Z, T, scaled, fb.SGD(rate), batch_size=4, epochs=2).cost, net))
+    assert fits[1][0] == [0.5 * c for c in fits[0][0]]
+    np.testing.assert_array_equal(fits[0][1].parameters, fits[1][1].parameters)
+    assert fits[1][1].evaluate(Z, T, half) == 0.5 * fits[1][1].evaluate(Z, T, loss)
 
 
 # ---------------------------------------------------------------------------------------------------- of the user's own

@@ -16,7 +16,7 @@ from fastbp._llvm import call, fetch, fetch_add, read, write
 from fastbp.engine.clock import seconds
 from fastbp.engine.order import SHUFFLE_STREAM, shuffle
 from fastbp.engine.snapshot import copy_if_finite
-from fastbp.engine.steps import SLICE, Slice, evaluate_slice, train_slice
+from fastbp.engine.steps import AT_PENALTIES, SLICE, Slice, evaluate_slice, train_slice
 from fastbp.engine.table import Network
 from fastbp.gemm.region import run, threads_now
 
@@ -28,6 +28,7 @@ class Job(NamedTuple):
 
     advance: int  # code, for the network's dtype
     training: int  # address of a Slice
+    region: int  # address of the parallel region, for steps that threads share; 0: one thread
     validation: int  # address of a Slice
     rows: int  # address of the int64 numbers of the rows to train on; 0: all
     row_count: int
@@ -46,6 +47,7 @@ class Job(NamedTuple):
     last: int  # address of the parameters of the last finite epoch
     room: int  # for how many epochs there is room for figures; then they begin again at the first place
     costs: int  # addresses of float64, one an epoch
+    penalties: int  # of its weights, as a mean over the samples; apart from the costs
     validation_costs: int
     learning_rates: int
     seconds: int
@@ -130,6 +132,7 @@ def begin_epoch(job, j):
     write(job + AT_ELAPSED, 0.0)
     write(j.training + AT_COST, 0.0)
     write(j.training + AT_WEIGHT, 0.0)
+    write(fetch(Slice, j.training).network + AT_PENALTIES, 0.0)
     write(j.training + AT_ORDER, j.rows)
     if j.order != 0:
         write(job + AT_SHUFFLED, j.epochs_shuffled + 1)
@@ -165,6 +168,7 @@ def chunk_maker(real):
             write(job + AT_STATE, NOT_FINITE)
             return
         write(j.costs + at, cost)
+        write(j.penalties + at, t.penalties / s.weight)
         write(j.seconds + at, j.elapsed)
         write(j.learning_rates + at, read(t.learning_rate, np.float64))
         if j.validation == 0:
@@ -182,7 +186,7 @@ def chunk_maker(real):
         write(j.training + AT_FIRST, first * batch_size)
         write(j.training + AT_LAST, min((first + count) * batch_size, j.row_count))
         write(j.training + AT_RATES, j.rates + 8 * (j.step - j.rates_first) if j.rates != 0 else 0)
-        call(train_slice(real), (j.training, 0))
+        call(train_slice(real), (j.training, j.region))
         if read(j.training + AT_STOPPED, np.int64) >= 0:
             write(job + AT_STATE, NOT_FINITE)
         else:
@@ -194,7 +198,7 @@ def chunk_maker(real):
         end = min(j.validated + j.validation_at_once, j.validation_count)
         write(j.validation + AT_FIRST, j.validated)
         write(j.validation + AT_LAST, end)
-        call(evaluate_slice(real), (j.validation, 0))
+        call(evaluate_slice(real), (j.validation, j.region))
         write(job + AT_VALIDATED, end)
         if end == j.validation_count:
             s = fetch(Slice, j.validation)

@@ -35,15 +35,16 @@ from fastbp.gemm.pack import copier
 from fastbp.gemm.region import run, threads_now
 from fastbp.gemm.team import open_team
 from fastbp.kernels.activations import FLOPS_PER_ELEMENT, Elementwise, elementwise
-from fastbp.kernels.clipping import norm_maker
+from fastbp.kernels.clipping import norm_maker, square_maker
 from fastbp.kernels.costs import AT_COST as AT_LOSS_COST
 from fastbp.kernels.costs import AT_WEIGHT as AT_LOSS_WEIGHT
 from fastbp.kernels.costs import Loss
 from fastbp.kernels.passes import Backward
 from fastbp.kernels.updates import CONSTANTS_BYTES, Update
 
-AT_X, AT_X_STRIDE, AT_ROWS, AT_TRAINS, AT_WANTS, AT_UPDATES = (
-    NETWORK[name] for name in ("x", "x_stride", "rows", "trains", "wants_input_delta", "updates")
+AT_X, AT_X_STRIDE, AT_ROWS, AT_TRAINS, AT_WANTS, AT_UPDATES, AT_PENALTIES, AT_WEIGHT_DECAY = (
+    NETWORK[name]
+    for name in ("x", "x_stride", "rows", "trains", "wants_input_delta", "updates", "penalties", "weight_decay")
 )
 
 
@@ -280,6 +281,7 @@ def cost_evaluator(real):
                 o.delta_stride,
                 *sizes,
                 t.loss_parameter,
+                t.loss_scale,
                 0,
                 0,
             )
@@ -290,10 +292,29 @@ def cost_evaluator(real):
     return cost
 
 
+@functools.cache  # compiled once for all that use it
+def penaliser(real):
+    """penalise(network, t, weight, region): add the penalty on the weights of a minibatch, the sum of whose sample weights is
+    `weight`, to the network's `penalties`, and make its derivative the step's weight decay."""
+    square_of = square_maker(real)
+
+    @inner
+    def penalise(network, t, weight, region):
+        total = 0.0
+        for i in range(t.length):
+            o = fetch(Operation, t.operations + i * OPERATION_BYTES)
+            if o.weight_count > 0:
+                total += square_of(o.weights, o.weight_count, region)
+        write(network + AT_PENALTIES, read(network + AT_PENALTIES, np.float64) + 0.5 * t.penalty * total)
+        write(network + AT_WEIGHT_DECAY, t.penalty / weight if weight != 0 else 0.0)
+
+    return penalise
+
+
 @code_per_dtype
 def train_rows(real):
     """train_rows(args, region): steps over the rows of the Slice at `args`; stops before a step whose cost is not finite."""
-    load_rows, cost = minibatch_loader(real), cost_evaluator(real)
+    load_rows, cost, penalise = minibatch_loader(real), cost_evaluator(real), penaliser(real)
 
     def train_rows(args, region):
         s = fetch(Slice, args)
@@ -313,6 +334,8 @@ def train_rows(real):
                 break
             if s.rates != 0:
                 write(t.learning_rate, read(s.rates + 8 * step, np.float64))
+            if t.penalty != 0:
+                penalise(s.network, t, batch_weight, region)
             if t.fuses != 0:
                 call(begin_update(real), (s.network,))
             call(backward(real), (s.network, t.fuses, region))

@@ -6,7 +6,7 @@ sample; `..._stride` is the distance of their rows in bytes.
 
 from typing import NamedTuple
 
-VERSION = 2  # of these layouts; part of the name of the numba type that users' functions are compiled for
+VERSION = 3  # of these layouts; part of the name of the numba type that users' functions are compiled for
 
 
 FORWARD, BACKWARD, GRADIENT = range(3)  # the work of an operation, as a clock counts it
@@ -39,6 +39,11 @@ class Network(NamedTuple):
     loss: int  # code of the cost
     takes_labels: int
     loss_parameter: float
+    loss_scale: float  # what the cost is multiplied by
+    penalty: (
+        float  # of the weights: penalty |w|^2 / 2 over the sum of the minibatch's sample weights is added to the cost
+    )
+    penalties: float  # the sum of penalty |w|^2 / 2 over the steps made, to which each step adds; not in any cost
     update: int  # codes of the optimizer: over flat vectors; over blocks of matrices; and of the Constants for those
     update_pass: int
     rule_constants: int
@@ -49,7 +54,7 @@ class Network(NamedTuple):
     h1: float
     h2: float
     h3: float
-    weight_decay: float
+    weight_decay: float  # with a penalty, that of the step at hand
     clip_norm: float  # infinity: no clipping
     clip_value: float
     learning_rate: int  # address of a float64

@@ -115,15 +115,26 @@ def total_of(sums, size):
     return total
 
 
-def norm_maker(real):
-    """norm_of(x, size, region): the Euclidean norm of the flat vector at address x. Allocates nothing."""
+def square_maker(real):
+    """square_of(x, size, region): the sum of squares of the flat vector at address x. Allocates nothing."""
 
     @inner
-    def norm_of(x, size, region):
+    def square_of(x, size, region):
         sums = stack_room(BYTES_OF_SUMS)
         args = on_stack(NormSquared(x, size, sums))
         run(region, norm_squared(real), args, parts_for(FLOPS_PER_ELEMENT * size, region))
-        return math.sqrt(total_of(sums, size))
+        return total_of(sums, size)
+
+    return square_of
+
+
+def norm_maker(real):
+    """norm_of(x, size, region): the Euclidean norm of the flat vector at address x. Allocates nothing."""
+    square_of = square_maker(real)
+
+    @inner
+    def norm_of(x, size, region):
+        return math.sqrt(square_of(x, size, region))
 
     return norm_of
 

@@ -322,7 +322,7 @@ def cost(real, name):
         weight, total = sum_of_weights(loss), 0.0
         outputs = 1 if takes_labels else loss.columns
         if loss.rows > 0 and loss.columns > 0:
-            total = rows(loss, 1 / (weight * outputs) if weight != 0 else 0.0) / outputs
+            total = loss.scale * (rows(loss, loss.scale / (weight * outputs) if weight != 0 else 0.0) / outputs)
         write(args + AT_COST, total)
         write(args + AT_WEIGHT, weight)
         return 0

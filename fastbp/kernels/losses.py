@@ -118,7 +118,9 @@ def cost_code(real):
         sizes, parameter = (out.rows, out.columns), fetch(Options, options).parameter
         targets = (y.address, y.kind, y.row_stride)
         delta = (out.address, out.row_stride)
-        args = on_stack(Loss(x.address, x.row_stride, *targets, weights.address, *delta, *sizes, parameter, 0.0, 0.0))
+        args = on_stack(
+            Loss(x.address, x.row_stride, *targets, weights.address, *delta, *sizes, parameter, 1.0, 0.0, 0.0)
+        )
         wrong = call(body, (args,))
         if wrong != 0:
             label = read_label(y.address + (wrong - 1) * y.row_stride, y.kind)

@@ -25,11 +25,12 @@ class Loss(NamedTuple):
     rows: int
     columns: int
     parameter: float  # label smoothing, huber's delta, the quantile
+    scale: float  # what the cost and its derivative are multiplied by
     cost: float  # result: the sum over the rows of weight times cost
     weight: float  # result: the sum of the weights
 
 
-AT_COST, AT_WEIGHT = (8 * Loss._fields.index(name) for name in ("cost", "weight"))
+AT_SCALE, AT_COST, AT_WEIGHT = (8 * Loss._fields.index(name) for name in ("scale", "cost", "weight"))
 
 
 @inner

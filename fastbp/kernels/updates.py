@@ -89,10 +89,12 @@ def momentum(c, g, p, m, v):
 
 @inlined
 def adam_constants(u):
-    """1 - beta**step, which correct the biases, go into the rate and into epsilon: Kingma and Ba, end of section 2."""
+    """1 - beta**step, which correct the biases, go into the rate and into epsilon: Kingma and Ba, end of section 2. Where
+    h3 is not 0 epsilon is their "epsilon hat", which is added to the root as it is."""
     root = math.sqrt(1 - power(u.h1, u.step))
     rate = u.learning_rate * root / (1 - power(u.h0, u.step))
-    return rate, u.h0, 1 - u.h0, u.h1, 1 - u.h1, u.h2 * root, 1 - u.learning_rate * u.weight_decay
+    epsilon = u.h2 * root if u.h3 == 0 else u.h2
+    return rate, u.h0, 1 - u.h0, u.h1, 1 - u.h1, epsilon, 1 - u.learning_rate * u.weight_decay
 
 
 @inlined

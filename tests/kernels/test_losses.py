@@ -86,7 +86,7 @@ def test_label_dtypes(kind, call_code):
     labels = np.repeat(y.astype(kind), 3)[::3]
     targets = (labels.ctypes.data, kind_of(numba.typeof(labels)), labels.strides[0])
     addresses = (z.ctypes.data, z.strides[0], *targets, 0, delta.ctypes.data, delta.strides[0])
-    block = np.array([*addresses, *z.shape, 0, 0, 0], np.int64)
+    block = np.array([*addresses, *z.shape, 0, np.float64(1).view(np.int64), 0, 0], np.int64)  # a scale of 1
     code = cost.of("float32", "softmax_cross_entropy")
     assert call_code(code, block.ctypes.data) == 0
     same((block.view(np.float64)[-2] / 40, delta), expected)
@@ -306,7 +306,7 @@ def test_special_values():
 def test_body_without_delta(call_code):
     z, y, weights = case("softmax_cross_entropy", (20, 30), "float32")
     addresses = (z.ctypes.data, z.strides[0], y.ctypes.data, 3, y.strides[0], weights.ctypes.data, 0, 0)
-    block = np.array([*addresses, *z.shape, 0, 0, 0], np.int64)
+    block = np.array([*addresses, *z.shape, 0, np.float64(1).view(np.int64), 0, 0], np.int64)  # a scale of 1
     assert call_code(cost.of("float32", "softmax_cross_entropy"), block.ctypes.data) == 0
     value, weight = block.view(np.float64)[-2:]
     assert weight == sum(weights.astype(float))

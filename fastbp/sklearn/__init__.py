@@ -1,0 +1,16 @@
+"""scikit-learn's multi-layer perceptrons with fastbp inside: change one import.
+
+    from fastbp.sklearn import MLPClassifier, MLPRegressor
+
+They take and have what scikit-learn's do (1.6 and later), and more: see the classes. Extra `sklearn`.
+"""
+
+try:
+    from fastbp.sklearn.classifier import MLPClassifier
+    from fastbp.sklearn.regressor import MLPRegressor
+except ModuleNotFoundError as error:
+    if error.name is None or error.name.split(".")[0] not in ("joblib", "scipy", "sklearn"):
+        raise
+    raise ImportError("fastbp.sklearn needs scikit-learn and scipy: pip install 'fastbp[sklearn]'") from error
+
+__all__ = ["MLPClassifier", "MLPRegressor"]

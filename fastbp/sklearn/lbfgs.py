@@ -1,0 +1,104 @@
+"""The solver `lbfgs`: SciPy's L-BFGS-B over the flat vector of parameters, with cost and gradient from compiled code."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+from sklearn.utils.optimize import _check_optimize_result
+
+from fastbp.engine.gradient import gradient_slice
+from fastbp.layers import Dense
+from fastbp.lowering import SliceBlock, configure_loss
+from fastbp.model import Sequential
+from fastbp.pace import Pace
+from fastbp.samples import Samples
+from fastbp.sklearn.objective import Objective
+from fastbp.sklearn.solvers import penalty_of
+from fastbp.sklearn.sparse import SparseSamples, part_of, rows_at_once, samples_of
+
+NUMBERS_AT_ONCE = 4 << 20  # activations and deltas of the rows that one minibatch holds
+
+
+class Cost:
+    """The cost of all samples and its gradient, as a function of the parameters: float64 to float64."""
+
+    def __init__(self, net: Sequential, objective: Objective, samples: Samples, penalty: float):
+        self.net, self.objective, self.penalty = net, objective, penalty
+        neurons = 2 * sum(layer.outputs for layer in net.layers) + net.inputs
+        self.samples, self.count = samples, len(samples)
+        self.rows = min(self.count, max(256, NUMBERS_AT_ONCE // neurons))
+        if isinstance(samples, SparseSamples):
+            self.rows = min(self.rows, rows_at_once(samples.x))
+        self.training = net._workspace("lbfgs", self.rows, stores=True)
+        configure_loss(self.training, objective.loss, net.dtype.name)
+        self.dense = None if isinstance(samples, SparseSamples) else samples.block(self.training)
+        self.weights = [layer._weights for layer in net.layers if isinstance(layer, Dense)]
+        self.workers, self.pace = net.region_for(self.rows), Pace(shares=False)  # SciPy's threads may be awake
+        self.reported = np.nan
+
+    def __call__(self, parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        net, gradient, cost, weight = self.net, np.zeros(len(parameters)), 0.0, 0.0
+        net.parameters[:] = parameters
+        for first in range(0, self.count, self.rows):
+            last = min(first + self.rows, self.count)
+            block = self.block(first, last)
+            self.run(block)
+            cost, weight = cost + block.number("cost"), weight + block.number("weight")
+            gradient += block.number("weight") * net.gradients
+        cost, gradient, penalty = cost / weight, gradient / weight, 0.0
+        for part in self.weights:
+            penalty += 0.5 * self.penalty * (parameters[part] @ parameters[part]) / weight
+            gradient[part] += self.penalty / weight * parameters[part]
+        self.reported = self.objective.reported(cost, penalty)
+        return cost + penalty, gradient
+
+    def run(self, block: SliceBlock) -> None:
+        """Cost and gradient of a block, on one thread or several, whichever is faster."""
+        shares, _ = self.pace.plan(1)
+        began = time.perf_counter()
+        self.net._run(gradient_slice, block.address, self.workers if shares else 0)
+        self.pace.note(1, time.perf_counter() - began)
+
+    def block(self, first: int, last: int) -> SliceBlock:
+        """Those rows as a minibatch."""
+        if isinstance(self.samples, SparseSamples):
+            block = part_of(self.samples, slice(first, last)).block(self.training)
+            block.set(first=0, last=last - first)
+            return block
+        assert self.dense is not None
+        self.dense.set(first=first, last=last, cost=0.0, weight=0.0)
+        return self.dense
+
+
+def fit_lbfgs(
+    estimator: Any, net: Sequential, objective: Objective, X: Any, y: np.ndarray, weights: np.ndarray | None
+) -> None:
+    """Train the network; sets `n_iter_` and `loss_`, warns where it did not converge."""
+    cost = Cost(net, objective, samples_of(net, objective.loss, X, y, weights), penalty_of(estimator))
+    result = scipy.optimize.minimize(
+        cost, net.parameters.astype(np.float64), method="L-BFGS-B", jac=True,
+        options={"maxfun": estimator.max_fun, "maxiter": estimator.max_iter, "gtol": estimator.tol},
+        callback=Report(cost) if estimator.verbose else None,
+    )  # fmt: skip
+    estimator.n_iter_ = _check_optimize_result("lbfgs", result, estimator.max_iter)
+    cost(result.x)
+    estimator.loss_ = cost.reported
+    if not np.isfinite(net.parameters).all():
+        raise ValueError(
+            "Solver produced non-finite parameter weights. The input data may contain large values and need to be"
+            " preprocessed."
+        )
+
+
+class Report:
+    """Prints a line an iteration."""
+
+    def __init__(self, cost: Cost):
+        self.cost, self.iteration = cost, 0
+
+    def __call__(self, parameters: np.ndarray) -> None:
+        self.iteration += 1
+        print(f"Iteration {self.iteration}, loss = {self.cost.reported:.8f}")

@@ -1,0 +1,68 @@
+"""Sparse matrices give the bits of dense ones, made dense whole or a part at a time."""
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+import fastbp as fb
+from fastbp.sklearn import MLPClassifier, MLPRegressor, sparse
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+rng = np.random.default_rng(0)
+X = scipy.sparse.random_array((90, 20), density=0.2, format="csr", rng=0)
+Y = rng.integers(0, 3, 90)
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """Every sparse matrix counts as one that is too large to be dense."""
+    monkeypatch.setattr(sparse, "DENSE_BYTES", 0)
+    monkeypatch.setattr(sparse, "BYTES_AT_ONCE", 35 * 20 * 8)
+
+
+CASES = [
+    (MLPClassifier, {}, {}),
+    (MLPClassifier, {"early_stopping": True, "solver": "sgd"}, {}),
+    (MLPClassifier, {"restore_best_weights": True, "dropout": 0.2, "learning_rate_init": 0.1}, {}),
+    (
+        MLPRegressor,
+        {"solver": fb.SGD(fb.schedules.Cosine(0.1, 6), momentum=0.9)},
+        {"sample_weight": rng.uniform(1, 2, 90)},
+    ),
+    (MLPRegressor, {"shuffle": False}, {"validation_data": (X[:40], Y[:40], rng.uniform(1, 2, 40))}),
+]
+
+
+@pytest.mark.parametrize(("kind", "settings", "given"), CASES)
+def test_a_part_at_a_time(large, kind, settings, given):
+    e = kind(hidden_layer_sizes=(8,), batch_size=16, max_iter=6, random_state=0, **settings)
+    fits = []
+    for x in (X.toarray(), X.tocsc()):
+        e.fit(x, Y, **given)
+        fits.append((*e.coefs_, *e.intercepts_, e.loss_curve_, e.validation_loss_curve_, e.predict(x)))
+        e = kind(**e.get_params())
+    for dense, by_parts in zip(*fits, strict=True):
+        if isinstance(dense, list):
+            assert by_parts == pytest.approx(dense, rel=1e-12)
+        else:
+            np.testing.assert_array_equal(by_parts, dense)
+
+
+def test_small_ones_are_made_dense():
+    assert isinstance(sparse.handy(X), np.ndarray)
+    dense, csr = (MLPRegressor(hidden_layer_sizes=(8,), max_iter=3, random_state=0).fit(x, Y) for x in (X.toarray(), X))
+    np.testing.assert_array_equal(dense.coefs_[0], csr.coefs_[0])
+
+
+def test_divergence_is_noticed(large):
+    with pytest.raises(ValueError, match="non-finite"):
+        MLPRegressor(solver="sgd", learning_rate_init=1e200, random_state=0).fit(X, Y)
+
+
+def test_the_dense_form_of_a_large_one_never_exists(large, monkeypatch):
+    made = []
+    toarray = scipy.sparse.csr_array.toarray
+    monkeypatch.setattr(scipy.sparse.csr_array, "toarray", lambda self: made.append(self.shape[0]) or toarray(self))
+    for solver in ("adam", "lbfgs"):
+        MLPRegressor(hidden_layer_sizes=(8,), solver=solver, batch_size=16, max_iter=2).fit(X, Y).predict(X)
+    assert max(made) <= 35
