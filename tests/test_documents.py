@@ -68,3 +68,4 @@ def test_the_site_builds_without_a_warning(tmp_path):
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "site" / "api" / "kernels" / "index.html").read_text()
     assert "the sum over the minibatch of the weight gradients of its samples" in text
+    assert "with momentum and Nesterov's variant" in (tmp_path / "site" / "api" / "training" / "index.html").read_text()
