@@ -1,14 +1,12 @@
-"""The examples: they run, they learn, and what the README shows of them is what they are."""
+"""The examples: they run, they learn, and their arithmetic is what they say."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fastbp.examples import cartpole
-
-README = Path(__file__).parent.parent / "README.md"
+import fastbp as fb
+from fastbp.examples import cartpole, digits, njit_loop, per_sample_norms, surrogate
 
 
 def test_the_equations_of_motion_hold():
@@ -109,13 +107,62 @@ def test_pytorch_learns_by_the_same_algorithm():
     assert cartpole_torch.train(net, 40, 16, 0).returns[-5:].mean() > 300
 
 
-@pytest.mark.skipif(not README.exists(), reason="only where the README lies beside the tests")
-def test_the_loop_in_the_readme_learns():
-    section = README.read_text().split("## A whole training loop")[1]
-    (code,) = re.findall(r"```python\n(.*?)```", section.split("\n## ")[0], flags=re.DOTALL)
-    names = {}
-    exec(code, names)
-    assert names["returns"][-5:].mean() > 300
+def said_by(example, capsys, *arguments):
+    assert example.main(*arguments) == 0
+    return capsys.readouterr().out
+
+
+def test_digits_are_learned_saved_and_exported(capsys, tmp_path):
+    for library in ("sklearn", "safetensors", "onnx"):
+        pytest.importorskip(library)
+    said = said_by(digits, capsys, [str(tmp_path)])
+    assert float(re.search(r"rows held out: ([\d.]+)", said)[1]) > 0.95
+    assert "(the same bits when read again)" in said
+    assert {file.name for file in tmp_path.iterdir()} == {"digits.safetensors", "digits.onnx"}
+
+
+def test_a_loop_in_machine_code_stops_at_the_best_epoch(capsys):
+    said = said_by(njit_loop, capsys)
+    rate, accuracy = re.search(r"at the end ([\d.]+); accuracy ([\d.]+)", said).groups()
+    assert float(rate) == 0.02 / 2**4
+    assert float(accuracy) > 0.93
+
+
+def test_a_loop_in_machine_code_leaves_the_best_parameters():
+    (x, y), (xv, yv) = njit_loop.spirals(200, 0), njit_loop.spirals(100, 1)
+    net = fb.Sequential(fb.Dense(2, 16, "tanh"), fb.Dense(16, 3))
+    training = net.training("softmax_cross_entropy", fb.Adam(0.1), batch_size=50)
+    costs, best = njit_loop.learn(training, x, y, xv, yv, 200, 3, 2)
+    assert best == costs.argmin() < len(costs) - 1
+    assert net.evaluate(xv, yv) == costs[best]
+
+
+def test_a_surrogate_is_chosen_among_architectures(capsys):
+    errors = [float(e) for e in re.findall(r"error +([\d.]+) m", said_by(surrogate, capsys, 2000, 30))]
+    assert len(errors) == len(surrogate.SHAPES)
+    assert min(errors) < 3
+
+
+def test_the_simulation_is_a_parabola_without_drag():
+    assert surrogate.distance(20.0, 0.7, 0.0, 3.0) == pytest.approx(20.0**2 * np.sin(1.4) / 9.81, rel=2e-3)
+
+
+def test_norms_of_samples_are_those_of_their_gradients():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((20, 5)), rng.integers(0, 3, 20)
+    net = fb.Sequential(fb.Dense(5, 7, "tanh"), fb.Dense(7, 6, "relu"), fb.Dense(6, 3), dtype="float64")
+    pairs = per_sample_norms.two_matrices(net, x, y)
+    np.testing.assert_allclose(per_sample_norms.norms(pairs), per_sample_norms.one_by_one(net, x, y), rtol=1e-12)
+    for (delta, a), clipped in zip(pairs, per_sample_norms.clipped_sum(pairs, 0.5), strict=True):
+        factors = np.minimum(1, 0.5 / per_sample_norms.norms(pairs))
+        expected = sum(f * np.outer(d, row) for f, d, row in zip(factors, delta, a, strict=True))
+        np.testing.assert_allclose(clipped, expected, atol=1e-12)
+
+
+def test_norms_of_samples_are_printed(capsys):
+    pytest.importorskip("sklearn")
+    said = said_by(per_sample_norms, capsys)
+    assert float(re.search(r"largest difference ([\d.e+-]+)", said)[1]) < 1e-4
 
 
 def test_the_comparison_with_scikit_learn_prints_a_table(monkeypatch, capsys):
