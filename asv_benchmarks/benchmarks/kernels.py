@@ -1,15 +1,17 @@
 """The raw kernels of a dense layer: on one thread, on all, and their serial twins."""
 
 import functools
+import math
 
 import numpy as np
 
 import fastbp as fb
-from benchmarks.cases import DTYPES, FAST, MODULES, SHAPES, THREADS, Call, Timed, draw, empty, sizes, use_threads
+from benchmarks.cases import DTYPES, FAST, MODULES, SHAPES, THREADS, Call, Timed, draw, empty, sizes, skip, use_threads
 from benchmarks.clock import steady
 from fastbp import kernels
 
 RELU = fb.Activation.RELU
+SHARED_ENOUGH = 10_000_000  # multiply-adds
 
 
 def dense_forward(module, K, m, n, dtype):
@@ -56,6 +58,8 @@ def setup_cache() -> None:
 @functools.cache
 def call(kernel: str, shape: str, dtype: str, threads: str) -> Call:
     """A kernel on arrays of its own; "serial" is its serial twin."""
+    if FAST and threads == "all" and math.prod(sizes(shape)) < SHARED_ENOUGH:
+        skip("so short on several threads that waking them decides: not for comparisons of commits")
     use_threads(threads)
     return CALLS[kernel](MODULES[threads], *sizes(shape), dtype)
 
