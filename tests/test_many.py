@@ -2,6 +2,7 @@
 
 import _thread
 import os
+import signal
 import threading
 
 import numba
@@ -314,13 +315,22 @@ def test_a_late_cost_that_is_not_finite_leaves_the_last_finite_or_the_best_epoch
     assert state(net) == state(twin)
 
 
-def test_ctrl_c_leaves_usable_networks_and_histories():
+@pytest.fixture
+def heeds_ctrl_c():
+    """A process in the background of a shell ignores it otherwise."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_leaves_usable_networks_and_histories(heeds_ctrl_c):
     """An epoch is one step here, so that whatever is finished is a number of epochs."""
     nets, twins = networks(), networks()
+    fb.fit_many(networks(), X, Y, batch_size=K)  # nothing is left to compile
     timer = threading.Timer(0.3, _thread.interrupt_main)
     timer.start()
     with pytest.raises(KeyboardInterrupt):
-        fb.fit_many(nets, X, Y, batch_size=K, epochs=10**6)
+        fb.fit_many(nets, X, Y, batch_size=K, epochs=10**7)
     for net, twin in zip(nets, twins, strict=True):
         assert net.history.steps == len(net.history.cost)
         if net.history.cost:
