@@ -31,10 +31,14 @@ def real_array(name: str, x: Any, expected: str) -> np.ndarray:
     return array
 
 
+def as_numpy(x: Any) -> np.ndarray:
+    """What NumPy makes of x, by DLPack where x has no `__array__`; raises what they raise."""
+    return np.from_dlpack(x) if hasattr(x, "__dlpack__") and not hasattr(x, "__array__") else np.asarray(x)
+
+
 def _array(name: str, x: Any, expected: str) -> np.ndarray:
-    """What NumPy makes of x."""
     try:
-        return np.from_dlpack(x) if hasattr(x, "__dlpack__") and not hasattr(x, "__array__") else np.asarray(x)
+        return as_numpy(x)
     except ValueError as error:  # rows of different lengths, for one
         raise ValueError(f"{name}: got what NumPy makes no array of ({error}), expected {expected}") from error
     except (TypeError, RuntimeError, BufferError) as error:  # a tensor on another device, for one

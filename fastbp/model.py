@@ -14,6 +14,7 @@ from fastbp.engine import steps
 from fastbp.engine.few import few_predictor
 from fastbp.engine.memory import State, Training, make_training, zeros_apart
 from fastbp.engine.snapshot import copy_if_finite
+from fastbp.engine.walk import update
 from fastbp.exchange.methods import Exchange
 from fastbp.gemm.multiply import TEAM_SERIAL_BELOW, shareable_flops
 from fastbp.gemm.region import region
@@ -228,9 +229,7 @@ class Sequential(Exchange):
         self._use_optimizer(optimizer)
         training = self._workspace("update", 1, stores=True)
         use_optimizer(training, optimizer, self.dtype.name, fused=False)
-        self._run(
-            steps.update, training.network.ctypes.data, region.of().resolve() if self.parameters.size > 30000 else 0
-        )
+        self._run(update, training.network.ctypes.data, region.of().resolve() if self.parameters.size > 30000 else 0)
 
     # ------------------------------------------------------------------------------------------------------- whole data
 

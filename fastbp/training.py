@@ -10,7 +10,7 @@ from fastbp import callbacks as callbacks_module
 from fastbp import losses, optimizers
 from fastbp.batches import Batches, BatchFit, are_batches
 from fastbp.checkpoints import Checkpoint
-from fastbp.epochs import Fit, epoch_order
+from fastbp.epochs import Fit
 from fastbp.history import History
 from fastbp.mapped import read_in_any_order
 from fastbp.metrics import as_metrics
@@ -19,7 +19,7 @@ from fastbp.rollback import RefusedData, Snapshot
 from fastbp.samples import Evaluation, Samples, as_validation
 from fastbp.schedules import whole_number
 
-__all__ = ["Evaluation", "Fit", "History", "Samples", "epoch_order", "fit"]
+__all__ = ["Fit", "History", "fit"]
 
 BATCH_SIZE = 32  # unless the user says otherwise
 

@@ -6,7 +6,7 @@ import pytest
 import fastbp as fb
 from fastbp.jobs import Alone, Plan, Work
 from fastbp.pace import Pace
-from fastbp.training import Evaluation, Samples
+from fastbp.samples import Evaluation, Samples
 
 rng = np.random.default_rng(0)
 X, Y = rng.standard_normal((500, 64)), rng.integers(0, 10, 500)

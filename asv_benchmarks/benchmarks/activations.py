@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 import fastbp as fb
-from benchmarks.cases import DTYPES, FAST, MODULES, THREADS, Call, Timed, draw, empty, use_threads
+from benchmarks.cases import DTYPES, FAST, KERNEL_THREADS, MODULES, Call, Timed, draw, empty, use_threads
 from benchmarks.clock import steady
 from fastbp import kernels
 
@@ -14,20 +14,24 @@ ROWS = ("32x128",) if FAST else ("32x128", "1024x1024")
 PLAIN = {"identity": lambda z: z, "relu": lambda z: np.maximum(z, 0), "tanh": np.tanh}  # what NumPy can say for itself
 
 
+def code_of(activation: str) -> int:
+    return getattr(fb.Activation, activation.upper())
+
+
 def activate(module, z, activation, out):
+    code = code_of(activation)
+
     def expected():
         if activation in PLAIN:
             return (PLAIN[activation](z),)
-        exact = kernels.activate(z.astype(np.float64), getattr(fb.Activation, activation.upper()))
-        return (exact.astype(z.dtype),)
+        return (kernels.activate(z.astype(np.float64), code).astype(z.dtype),)
 
-    code = getattr(fb.Activation, activation.upper())
     return Call(lambda: module.activate(z, code, out), lambda: (out,), expected)
 
 
 def activation_delta(module, z, activation, out):
     """The derivative of the activation, by delta = 1; expected: the central difference, in float64."""
-    code, ones = getattr(fb.Activation, activation.upper()), empty(*z.shape, dtype=z.dtype)
+    code, ones = code_of(activation), empty(*z.shape, dtype=z.dtype)
     ones[:] = 1
     stored = z if activation in ("gelu", "gelu_tanh", "silu", "mish") else kernels.activate(z, code)
 
@@ -58,7 +62,7 @@ def call(kernel: str, activation: str, shape: str, dtype: str, threads: str) -> 
 
 
 class Activations(Timed):
-    params = (NAMES, ROWS, DTYPES, THREADS[:1] if FAST else tuple(MODULES))
+    params = (NAMES, ROWS, DTYPES, KERNEL_THREADS)
     param_names = ("activation", "batch x m", "dtype", "threads")
 
     def time_activate(self, activation, shape, dtype, threads):

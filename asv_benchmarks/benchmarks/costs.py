@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from benchmarks.cases import DTYPES, FAST, MODULES, THREADS, Call, Timed, draw, empty, use_threads
+from benchmarks.cases import DTYPES, FAST, KERNEL_THREADS, MODULES, Call, Timed, draw, empty, use_threads
 from benchmarks.clock import steady
 from fastbp import kernels
 
@@ -56,7 +56,7 @@ def make(module, cost: str, shape: str, dtype: str) -> Call:
 
 
 class Cost(Timed):
-    params = (ROWS, DTYPES, THREADS[:1] if FAST else tuple(MODULES))
+    params = (ROWS, DTYPES, KERNEL_THREADS)
     param_names = ("batch x m", "dtype", "threads")
 
     def check(self, *case):

@@ -59,7 +59,7 @@ def setup_cache() -> None:
 def call(kernel: str, shape: str, dtype: str, threads: str) -> Call:
     """A kernel on arrays of its own; "serial" is its serial twin."""
     if FAST and threads == "all" and math.prod(sizes(shape)) < SHARED_ENOUGH:
-        skip("so short on several threads that waking them decides: not for comparisons of commits")
+        skip("so short on several threads that its time differs by half from process to process")
     use_threads(threads)
     return CALLS[kernel](MODULES[threads], *sizes(shape), dtype)
 

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from benchmarks.cases import DTYPES, FAST, MODULES, THREADS, Call, Timed, draw, empty, use_threads
+from benchmarks.cases import DTYPES, FAST, KERNEL_THREADS, MODULES, Call, Timed, draw, empty, use_threads
 from benchmarks.clock import steady
 from fastbp import kernels
 
@@ -53,7 +53,7 @@ def make(module, rule: str, size: int, dtype: str) -> Call:
 
 
 class Optimizer(Timed):
-    params = (SIZES, DTYPES, THREADS[:1] if FAST else tuple(MODULES))
+    params = (SIZES, DTYPES, KERNEL_THREADS)
     param_names = ("parameters", "dtype", "threads")
 
     def check(self, *case):

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from benchmarks.cases import DTYPES, FAST, MODULES, Call, Timed, draw, empty, use_threads
+from benchmarks.cases import DTYPES, FAST, KERNEL_THREADS, MODULES, Call, Timed, draw, empty, use_threads
 from benchmarks.clock import steady
 from fastbp import kernels
 
@@ -51,7 +51,7 @@ def call(kernel: str, shape: str, dtype: str, threads: str) -> Call:
 
 
 class SoftmaxAndClipping(Timed):
-    params = (("32x10",) if FAST else ("32x10", "256x1000"), DTYPES, ("1",) if FAST else tuple(MODULES))
+    params = (("32x10",) if FAST else ("32x10", "256x1000"), DTYPES, KERNEL_THREADS)
     param_names = ("rows x columns", "dtype", "threads")
 
     def time_softmax(self, *case):

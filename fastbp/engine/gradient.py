@@ -6,13 +6,12 @@ from fastbp.engine.steps import (
     AT_COST,
     AT_WEIGHT,
     Slice,
-    backward,
     cost_evaluator,
-    forward,
     in_a_team,
     minibatch_loader,
 )
 from fastbp.engine.table import Network
+from fastbp.engine.walk import backward, forward
 
 
 @code_per_dtype

@@ -53,9 +53,9 @@ from fastbp.engine.steps import (
     forward_minibatch,
     predict_slice,
     train_slice,
-    update,
 )
 from fastbp.engine.table import NETWORK, Network
+from fastbp.engine.walk import update
 from fastbp.gemm.region import region
 from fastbp.kernels.operands import output
 from fastbp.kernels.samples import read_label

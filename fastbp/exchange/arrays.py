@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from fastbp.arrays import as_numpy
+
 WIDENED = ("float16", "bfloat16")
 
 
@@ -32,9 +34,7 @@ def _as_array(tensor: Any) -> np.ndarray:
         if str(tensor.dtype) == "torch.bfloat16":  # NumPy has none
             tensor = tensor.float()
         return tensor.numpy()
-    if hasattr(tensor, "__dlpack__") and not hasattr(tensor, "__array__"):
-        return np.from_dlpack(tensor)
-    return np.asarray(tensor)
+    return as_numpy(tensor)
 
 
 def _described(tensor: Any) -> str:

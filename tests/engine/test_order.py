@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import fastbp as fb
 from fastbp.engine.order import SHUFFLE_STREAM, shuffle
-from fastbp.training import epoch_order
+from fastbp.epochs import epoch_order
 
 
 def by_numpy(seed, stream, rows):

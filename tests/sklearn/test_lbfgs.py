@@ -6,9 +6,9 @@ import scipy.optimize
 import scipy.sparse
 
 import fastbp as fb
+from fastbp.samples import Samples
 from fastbp.sklearn import lbfgs, sparse
 from fastbp.sklearn.objective import classification, regression
-from fastbp.training import Samples
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((300, 4))
