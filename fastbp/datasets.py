@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import os
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +13,7 @@ import numpy as np
 
 from fastbp import tables
 from fastbp.data import Standardizer, as_matrix, first_non_finite, same_length
+from fastbp.npz import read_npz
 
 TASKS = ("classification", "regression")
 
@@ -112,22 +111,6 @@ def load_features(
     table = tables.read_table(path)
     columns = columns or [tables.Column(name) for name in table.cells]
     return as_matrix(table.path, tables.encode(table, columns), features)
-
-
-def read_npz(path: str | os.PathLike, *keys: str) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file under `keys`; ValueError for a file of another kind and for a key that it has not."""
-    path = os.fspath(path)
-    with open(path, "rb") as file:  # np.load would leave it open on a broken file
-        try:
-            found = np.load(file, allow_pickle=False)
-            if not isinstance(found, np.lib.npyio.NpzFile):
-                raise ValueError("got a single array")
-            missing = [key for key in keys if key not in found]
-            if missing:
-                raise ValueError(f"got {', '.join(found)} without {', '.join(missing)}")
-            return {key: found[key] for key in keys}
-        except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise ValueError(f"{path}: expected an .npz file with the keys {', '.join(keys)}: {error}") from error
 
 
 def _flat_rows(name: str, x: np.ndarray) -> np.ndarray:
