@@ -6,9 +6,10 @@ A callback is an object with the methods of Callback, or a function f(net, histo
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,10 @@ class Callback:
     `resume`.
     """
 
+    def check_fit(self, series: Sequence[str]) -> None:
+        """Before a fit has changed anything: raises what would otherwise be raised late, for want of a package or a folder,
+        say. series: the names of what the fit will measure, as in `History.series`."""
+
     def on_fit_begin(self, net: Any, history: Any) -> None:
         """Before the first epoch, or the first that a checkpoint does not have: then history holds those before it."""
 
@@ -41,6 +46,9 @@ class Callback:
 
     def resume(self, state: dict[str, np.ndarray]) -> None:
         """After on_fit_begin of a fit that a checkpoint continues: what `state` returned, unless that was nothing."""
+
+    def check_state(self, net: Any, state: dict[str, np.ndarray]) -> None:
+        """Before a fit has changed anything: raises ValueError for what `resume` cannot take."""
 
 
 class _AtEpochEnd(Callback):
@@ -122,6 +130,21 @@ class EarlyStopping(Callback):
         numbers = {"numbers": np.array([self._epoch, self.best_epoch or 0, self.best_cost])}
         return numbers if self._best_parameters is None else {**numbers, "parameters": self._best_parameters}
 
+    def check_state(self, net: Any, state: dict[str, np.ndarray]) -> None:
+        if not state:
+            return
+        numbers, best = state.get("numbers", np.empty(0)), state.get("parameters", net.parameters)
+        epoch, best_epoch, best_cost = (
+            numbers if numbers.shape == (3,) and numbers.dtype == np.float64 else [np.nan] * 3
+        )
+        if not (0 <= best_epoch <= epoch < 2**53 and best_epoch % 1 == epoch % 1 == 0) or np.isnan(best_cost):
+            raise ValueError(f"EarlyStopping: got {numbers!r}, expected its epoch, the best one, and the cost of that")
+        if best.shape != net.parameters.shape or best.dtype != net.dtype or not np.isfinite(best).all():
+            got = f"{best.dtype} of shape {best.shape}"
+            raise ValueError(
+                f"EarlyStopping: got parameters {got}, expected finite ones {net.dtype} of {net.parameters.shape}"
+            )
+
     def resume(self, state: dict[str, np.ndarray]) -> None:
         epoch, best_epoch, self.best_cost = state["numbers"].tolist()
         self._epoch, self.best_epoch = int(epoch), int(best_epoch) or None
@@ -140,12 +163,18 @@ class Progress(Callback):
         self.force = force
         self._bar: Any = None
 
+    def check_fit(self, series: Sequence[str]) -> None:
+        if self._shows():
+            _tqdm(_in_notebook())
+
     def on_fit_begin(self, net: Any, history: Any) -> None:
-        notebook = _in_notebook()
-        if self.force or notebook or sys.stderr.isatty():
+        if self._shows():
             begun = len(history.cost) if history is not None else 0  # fit_many counts the epochs of many
             bar = {"total": self.epochs, "initial": begun, "unit": "epoch", "file": sys.stderr, "dynamic_ncols": True}
-            self._bar = _tqdm(notebook)(**bar)
+            self._bar = _tqdm(_in_notebook())(**bar)
+
+    def _shows(self) -> bool:
+        return self.force or _in_notebook() or sys.stderr.isatty()
 
     def on_epoch_end(self, net: Any, history: Any) -> None:
         if self._bar is not None:
@@ -156,6 +185,13 @@ class Progress(Callback):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def end_fit(callbacks: Sequence[Callback], net: Any, history: Any) -> None:
+    """Call every `on_fit_end`, also where one raises: another may have to bring the best parameters back."""
+    with contextlib.ExitStack() as stack:
+        for callback in reversed(callbacks):
+            stack.callback(callback.on_fit_end, net, history)
 
 
 def latest(history: Any) -> dict[str, float]:

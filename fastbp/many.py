@@ -72,8 +72,11 @@ def fit_many(
     plans = [planned(i, Plan(nets[i], *chosen), trained, subsets[i], held_out[i]) for i, chosen in enumerate(settings)]
     refuse_non_finite([plan.samples for plan in plans])
     refuse_non_finite([plan.validation.samples for plan in plans if plan.validation is not None])
+    bar = callbacks.Progress(sum(plan.epochs for plan in plans)) if progress else None
+    if bar is not None:
+        bar.check_fit(())
     works = [Work(plan, shuffle, early_stopping) for plan in plans]
-    train(works, callbacks.Progress(sum(plan.epochs for plan in plans)) if progress else None)
+    train(works, bar)
     refuse_failed(works)
     return [work.history for work in works]
 

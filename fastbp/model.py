@@ -320,7 +320,8 @@ class Sequential(Exchange):
     # ------------------------------------------------------------------------------------------------------------ files
 
     def save(self, path: str | os.PathLike, metadata: dict[str, Any] | None = None) -> None:
-        """Write layers, parameters, seed and metadata to a safetensors file (extra `io`); never leaves half a file."""
+        """Write layers, parameters, seed and metadata to a safetensors file (extra `io`); never leaves half a file. What a
+        killed process left of an earlier attempt is cleared away."""
         saving.save(self, path, self.metadata if metadata is None else metadata)
 
     @classmethod
@@ -348,13 +349,15 @@ def check_chain(layers: tuple[Layer, ...]) -> None:
         raise ValueError("layers: got none, expected at least one")
     if isinstance(layers[0], Dropout):
         raise ValueError("layers: got Dropout first, expected a layer that knows its inputs")
+    seen: set[int] = set()
     for i, layer in enumerate(layers):
         if not isinstance(layer, Layer):
             raise TypeError(f"layers: got {layer!r} at place {i}, expected a layer")
-        if layer.network is not None or any(layer is other for other in layers[:i]):
+        if layer.network is not None or id(layer) in seen:
             raise ValueError(
                 f"layers: got {layer!r} at place {i} a second time, expected a layer that no network has yet"
             )
+        seen.add(id(layer))
         if i and isinstance(layer, Dropout):
             layer.inputs = layer.outputs = layers[i - 1].outputs
         elif i and layer.inputs != layers[i - 1].outputs:

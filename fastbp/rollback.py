@@ -41,6 +41,10 @@ class Snapshot:
         elif found := samples.non_finite():
             raise ValueError(found)
 
+    def keep_all(self) -> None:
+        """A copy of the moments in any case: a checkpoint is about to bring others."""
+        self.copied = self.moments.copy()
+
     def restore(self, net: Sequential) -> None:
         """All in place: a Training may share these arrays."""
         net.parameters[:], net._counters[:] = net.kept, self.counters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,44 +29,46 @@ def content_of(net: Sequential, metadata: dict[str, Any]) -> tuple[dict[str, np.
         "seed": net.seed,
         "metadata": metadata,
     }
-    tensors = {}
+    return dict(named_parameters(net)), content
+
+
+def named_parameters(net: Sequential) -> Iterator[tuple[str, np.ndarray]]:
+    """Weights and biases by the names that a file has for them."""
     for i, layer in enumerate(net.layers):
         if isinstance(layer, Dense):
-            tensors[f"layers.{i}.weight"] = layer.weight
+            yield f"layers.{i}.weight", layer.weight
             if layer.bias is not None:
-                tensors[f"layers.{i}.bias"] = layer.bias
-    return tensors, content
+                yield f"layers.{i}.bias", layer.bias
 
 
 def load(cls: type[Sequential], path: str | os.PathLike) -> Sequential:
     """The network in a file; ValueError, with the path, where it is none or is damaged."""
     tensors, content = io.read(path)
     try:
-        net = cls(*map(layer_from, content["layers"]), dtype=content["dtype"], seed=content["seed"])
-        net.metadata = content["metadata"]
-        set_parameters(net, tensors)
-    except KeyError as error:
-        raise ValueError(f"{os.fspath(path)}: got a file without {error}, expected a saved Sequential") from error
+        dtype, seed = io.entry(content, "dtype", str), io.entry(content, "seed", int)
+        if not 0 <= seed < 2**63 or dtype not in ("float32", "float64"):
+            raise ValueError(f"got the seed {seed} and dtype {io.shortened(dtype)}, expected some that fastbp has")
+        metadata = io.entry(content, "metadata", dict)
+        layers = [layer_from(i, entry, tensors, dtype) for i, entry in enumerate(io.entry(content, "layers", list))]
+        net = cls(*layers, dtype=dtype, seed=seed)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{os.fspath(path)}: got no network: {error}") from error
+    net.metadata = metadata
+    set_parameters(net, tensors)
     return net
 
 
-def set_parameters(net: Sequential, tensors: dict[str, np.ndarray]) -> None:
-    """Copy the tensors of a model file into the network."""
-    for i, layer in enumerate(net.layers):
-        if isinstance(layer, Dense):
-            fill(layer.weight, tensors[f"layers.{i}.weight"])
-            if layer.bias is not None:
-                fill(layer.bias, tensors[f"layers.{i}.bias"])
+def check_parameters(net: Sequential, tensors: Mapping[str, np.ndarray]) -> None:
+    """ValueError unless a file has the parameters of the network, all of them finite."""
+    for name, values in named_parameters(net):
+        if not np.isfinite(io.tensor(tensors, name, values.shape, values.dtype)).all():
+            raise ValueError(f"{name}: got NaN or infinity, expected finite numbers")
 
 
-def fill(parameters: np.ndarray, values: np.ndarray) -> None:
-    """Copy values in, NaN and infinity too: a network that diverged can be looked at."""
-    if values.shape != parameters.shape or values.dtype != parameters.dtype:
-        got, expected = (f"{array.dtype} of shape {array.shape}" for array in (values, parameters))
-        raise ValueError(f"parameters: got {got}, expected {expected}")
-    parameters[...] = values
+def set_parameters(net: Sequential, tensors: Mapping[str, np.ndarray]) -> None:
+    """Copy the tensors of a model file into the network, NaN and infinity too: one that diverged can be looked at."""
+    for name, values in named_parameters(net):
+        values[...] = tensors[name]
 
 
 def architecture_of(layer: Layer) -> dict[str, Any]:
@@ -78,9 +81,15 @@ def architecture_of(layer: Layer) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def layer_from(entry: dict[str, Any]) -> Layer:
-    entry = dict(entry)
-    kind = entry.pop("kind")
+def layer_from(i: int, said: Any, tensors: Mapping[str, np.ndarray], dtype: str) -> Layer:
+    """The layer that a file says is at place i. Tensors of its size are there, or it would take memory for nothing."""
+    kind = io.entry(said, "kind", str)
     if kind not in ("Dense", "Dropout"):
-        raise ValueError(f"kind: got {kind!r}, expected Dense or Dropout")
-    return Dense(**entry, weight_init="zeros") if kind == "Dense" else Dropout(**entry)
+        raise ValueError(f"kind: got {io.shortened(kind)}, expected Dense or Dropout")
+    if kind == "Dropout":
+        return Dropout(io.entry(said, "rate", int, float))
+    inputs, outputs, bias = io.entry(said, "inputs", int), io.entry(said, "outputs", int), io.entry(said, "bias", bool)
+    io.tensor(tensors, f"layers.{i}.weight", (outputs, inputs), dtype)
+    if bias:
+        io.tensor(tensors, f"layers.{i}.bias", (outputs,), dtype)
+    return Dense(inputs, outputs, io.entry(said, "activation", str), bias, weight_init="zeros")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from fastbp.callbacks import Callback
+from fastbp.files import check_folder
 
 
 class TensorBoard(Callback):
@@ -18,13 +20,14 @@ class TensorBoard(Callback):
         self.folder = os.fspath(folder)
         self._writer: Any = None
 
+    def check_fit(self, series: Sequence[str]) -> None:
+        _writer_class()
+        if "://" not in self.folder:  # tensorboardX knows how to reach some others
+            check_folder("folder", self.folder)
+
     def on_fit_begin(self, net: Any, history: Any) -> None:
-        try:
-            from tensorboardX import SummaryWriter
-        except ImportError as error:
-            raise ImportError("TensorBoard needs tensorboardX: pip install 'fastbp[tensorboard]'") from error
         begun = len(history.cost)  # what a fit that was killed wrote beyond its checkpoint does not count
-        self._writer = SummaryWriter(self.folder, purge_step=begun + 1 if begun else None)
+        self._writer = _writer_class()(self.folder, purge_step=begun + 1 if begun else None)
 
     def on_epoch_end(self, net: Any, history: Any) -> None:
         series = {"cost/training": history.cost, "cost/validation": history.validation_cost}
@@ -37,3 +40,11 @@ class TensorBoard(Callback):
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+def _writer_class() -> Any:
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError as error:
+        raise ImportError("TensorBoard needs tensorboardX: pip install 'fastbp[tensorboard]'") from error
+    return SummaryWriter

@@ -81,10 +81,17 @@ def fit(
     watchers = callbacks_module.as_callbacks(callbacks)
     if progress:
         watchers = (*watchers, callbacks_module.Progress(epochs))
+    validated = [] if validation is None else ["validation_cost"]
+    for watcher in watchers:
+        watcher.check_fit(["cost", *validated, *measured, "learning_rate", "seconds"])
     checkpoint = checkpoint_among(watchers)
     if checkpoint is not None:
-        checkpoint.look(net, {"loss": loss, "optimizer": optimizer, **task.settings}, epochs)
+        rows = 0 if validation is None else len(validation.samples)
+        settings = {"loss": loss, "optimizer": optimizer, "metrics": measured, "validation_rows": rows, **task.settings}
+        checkpoint.look(net, settings, epochs, watchers)
     before = Snapshot(net, task.samples, optimizer)
+    if checkpoint is not None and checkpoint.resumes:
+        before.keep_all()
     run = task.begin()
     net.history = run.history
     with read_in_any_order(run.in_files if run.shuffle else []):
@@ -144,7 +151,7 @@ def train(
     """The epochs; `last` is the network before the first one."""
     net, history = run.net, run.history
     try:
-        ended = begin(run, watchers, checkpoint)
+        ended = begin(run, last, watchers, checkpoint)
         for epoch in range(len(history.cost), 0 if ended else run.epochs):
             run.run_epoch(epoch)
             measure(run, validation, measured)
@@ -157,17 +164,23 @@ def train(
         last.go_back(net, history)
         raise
     finally:
+        callbacks_module.end_fit(watchers, net, history)
+
+
+def begin(run: Fit, before: Snapshot, watchers: tuple, checkpoint: Checkpoint | None) -> bool:
+    """What precedes the first epoch, or the first that is not in a checkpoint; whether there is none left to run. Where a
+    callback raises, the network is as before."""
+    try:
+        ended = checkpoint is not None and checkpoint.resume_fit(run)
         for watcher in watchers:
-            watcher.on_fit_end(net, history)
-
-
-def begin(run: Fit, watchers: tuple, checkpoint: Checkpoint | None) -> bool:
-    """What precedes the first epoch, or the first that is not in a checkpoint; whether there is none left to run."""
-    ended = checkpoint is not None and checkpoint.resume_fit(run)
-    for watcher in watchers:
-        watcher.on_fit_begin(run.net, run.history)
-    if checkpoint is not None:
-        checkpoint.resume_callbacks(watchers)
+            watcher.on_fit_begin(run.net, run.history)
+        if checkpoint is not None:
+            checkpoint.resume_callbacks(watchers)
+    except BaseException:
+        before.restore(run.net)
+        raise
+    if run.history.cost:
+        run.net.keep_if_finite()
     return ended
 
 

@@ -1,12 +1,15 @@
 """Checkpoints: a fit that was killed goes on to the same bits; files of another fit are refused."""
 
+import errno
+import os
+import re
 import signal
 
 import numpy as np
 import pytest
 
 import fastbp as fb
-from fastbp import schedules
+from fastbp import io, schedules
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((200, 6)).astype(np.float32)
@@ -41,6 +44,10 @@ def outcome(net):
     measured = (history.cost, history.validation_cost, history.metrics, history.learning_rate, history.steps)
     counters = (net._counters.tolist(), net.epochs_shuffled, net._rule)
     return net.parameters.tobytes(), net._moments.tobytes(), counters, measured
+
+
+def nothing(y, output):
+    return np.nan
 
 
 def train(net, callbacks=(), **settings):
@@ -134,9 +141,6 @@ def test_minibatches_go_on(tmp_path, source):
 
 
 def test_a_metric_of_nan_is_kept(tmp_path):
-    def nothing(y, output):
-        return np.nan
-
     net = resumed(tmp_path / "run", 4, 1, metrics=[nothing])
     assert np.isnan(net.history.metrics["nothing"]).all()
     assert len(net.history.metrics["nothing"]) == 9
@@ -188,9 +192,170 @@ class TestRefusals:
         with pytest.raises(ValueError, match="every: got 0"):
             fb.Checkpoint(tmp_path, 0)
 
-    def test_a_folder_that_is_not_there_is_an_error_before_long(self, tmp_path):
-        with pytest.raises(OSError, match="nowhere"):
-            train(network(), [fb.Checkpoint(tmp_path / "nowhere" / "run")])
+    @pytest.mark.parametrize(
+        ("settings", "what"),
+        [
+            ({"metrics": ()}, "metrics was accuracy, expected none"),
+            ({"metrics": ("accuracy", nothing)}, "metrics was accuracy, expected accuracy, nothing"),
+            ({"validation_data": None}, "validation_rows was 50, expected 0"),
+            ({"validation_data": (X[160:], Y[160:])}, "validation_rows was 50, expected 40"),
+        ],
+        ids=["fewer metrics", "more metrics", "no validation", "other validation"],
+    )
+    def test_other_metrics_or_validation(self, tmp_path, settings, what):
+        """Its series would have entries for some epochs only."""
+        train(network(), [fb.Checkpoint(tmp_path / "run")], epochs=2)
+        net, twin = network(), network()
+        with pytest.raises(ValueError, match=f"run: got the checkpoint of another fit, whose {what}"):
+            train(net, [fb.Checkpoint(tmp_path / "run")], **settings)
+        assert everything(net) == everything(twin)
+
+    @pytest.mark.parametrize("place", ["nowhere/run", "file/run", "."])
+    def test_what_cannot_be_written(self, tmp_path, place):
+        (tmp_path / "file").write_bytes(b"")
+        net, twin, stopping = network(), network(), fb.EarlyStopping(3)
+        train(net, epochs=1)
+        train(twin, epochs=1)
+        path = tmp_path / place
+        with pytest.raises(OSError, match=f"path: got {str(path)!r}, expected a file in a folder that exists"):
+            train(net, [stopping, fb.Checkpoint(path), lambda net, history: pytest.fail("trained")])
+        assert everything(net) == everything(twin)
+
+    def test_metadata_that_no_file_can_hold(self, tmp_path):
+        net, twin = network(), network()
+        net.metadata = {"threshold": np.float32(0.5)}
+        with pytest.raises(TypeError, match="float32 is not JSON serializable"):
+            train(net, [fb.Checkpoint(tmp_path / "run", every=9)])
+        assert everything(net) == everything(twin)
+
+
+def everything(net):
+    """What a refused fit must leave alone; `seconds` included, and not None where a fit was before."""
+    return outcome(net) if net.history else (net.parameters.tobytes(), net._rule, net._moments.size, net.history)
+
+
+class TestAfterAFailure:
+    def test_a_disk_that_is_full_after_some_epochs(self, tmp_path, monkeypatch):
+        def fsync(descriptor):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def fill(net, history):
+            if len(history.cost) == 3:
+                monkeypatch.setattr(os, "fsync", fsync)
+
+        net, twin = network(), network()
+        with pytest.raises(OSError, match=r"No space left on device: '.*run'"):
+            train(net, [fb.Checkpoint(tmp_path / "run"), fill])
+        train(twin, epochs=3)
+        assert outcome(net) == outcome(twin)
+
+    def test_an_end_that_fails_ends_the_other_callbacks_too(self):
+        class Failing(fb.Callback):
+            def on_fit_end(self, net, history):
+                raise OSError("disk full")
+
+        settings = {"optimizer": fb.Adam(0.05), "epochs": 60}
+        net, twin, stopping = network(), network(), fb.EarlyStopping(4)
+        with pytest.raises(OSError, match="disk full"):
+            train(net, [Failing(), stopping], **settings)
+        train(twin, [fb.EarlyStopping(4)], **settings)
+        assert stopping.best_epoch == len(net.history.cost) - 4  # so there was something to restore
+        assert outcome(net) == outcome(twin)
+
+    @pytest.mark.parametrize("checkpoint", [False, True])
+    @pytest.mark.parametrize("method", ["on_fit_begin", "resume"])
+    def test_a_beginning_that_fails_changes_nothing(self, tmp_path, method, checkpoint):
+        if method == "resume" and not checkpoint:
+            return
+        path = tmp_path / "run"
+
+        class Mine(fb.Callback):
+            def state(self):
+                return {"x": np.zeros(1)}
+
+        class Failing(Mine):
+            pass
+
+        Failing.__name__ = "Mine"
+        setattr(Failing, method, lambda *args: 1 / 0)
+        net, twin = network(), network()
+        for some in (net, twin):
+            train(some, epochs=2)  # so that there are moments to lose
+        if checkpoint:
+            other = network()
+            train(other, epochs=2)
+            train(other, [fb.Checkpoint(path), Mine()], epochs=3)
+        with pytest.raises(ZeroDivisionError):
+            train(net, [Failing(), *([fb.Checkpoint(path)] if checkpoint else [])])
+        assert everything(net) == everything(twin)
+        train(net)
+        train(twin)
+        assert everything(net) == everything(twin)
+
+
+def resigned(path, change):
+    """Write the file anew, with a right hash, after `change` of its tensors and of what it says of the fit."""
+    tensors, content = io.read(path)
+    change(tensors, content["checkpoint"])
+    io.write(path, tensors, content)
+
+
+def no_change(tensors, said):
+    pass
+
+
+LIES = {
+    "epochs of text": lambda t, said: said.update(epochs="3"),
+    "epochs that are true": lambda t, said: said.update(epochs=True),
+    "more epochs than figures": lambda t, said: said.update(epochs=5),
+    "epochs below 0": lambda t, said: said.update(epochs=-1),
+    "steps without end": lambda t, said: said.update(steps=2**70),
+    "shuffles below 0": lambda t, said: said.update(epochs_shuffled=-1),
+    "ended: perhaps": lambda t, said: said.update(ended="perhaps"),
+    "no fit": lambda t, said: said.pop("fit"),
+    "a fit of nothing": lambda t, said: said.update(fit=None),
+    "another metric": lambda t, said: said.update(metrics=["precision"]),
+    "metrics of numbers": lambda t, said: said.update(metrics=[1]),
+    "a metric of no list": lambda t, said: t.update({"checkpoint.metrics.accuracy": np.float64(1)}),
+    "costs missing": lambda t, said: t.pop("checkpoint.history.cost"),
+    "a cost too few": lambda t, said: t.update({"checkpoint.history.cost": np.ones(2)}),
+    "costs of NaN": lambda t, said: t["checkpoint.history.cost"].fill(np.nan),
+    "costs of whole numbers": lambda t, said: t.update({"checkpoint.history.cost": np.ones(3, int)}),
+    "no validation": lambda t, said: t.update({"checkpoint.history.validation_cost": np.ones(0)}),
+    "parameters of NaN": lambda t, said: t["layers.2.weight"].fill(np.nan),
+    "parameters missing": lambda t, said: t.pop("layers.0.bias"),
+    "other parameters": lambda t, said: t.update({"layers.2.weight": np.ones((2, 9), np.float32)}),
+    "parameters of float64": lambda t, said: t.update({"layers.2.weight": np.ones((2, 8))}),
+    "moments of another optimizer": lambda t, said: t.update({"checkpoint.moments": t["checkpoint.moments"][:1]}),
+    "moments of NaN": lambda t, said: t["checkpoint.moments"].fill(np.nan),
+    "moments missing": lambda t, said: t.pop("checkpoint.moments"),
+    "counters below 0": lambda t, said: t["checkpoint.counters"].fill(-3),
+    "one counter": lambda t, said: t.update({"checkpoint.counters": np.ones(1, int)}),
+    "stopping without a number": lambda t, said: t.update({"checkpoint.EarlyStopping.0.numbers": np.ones(0)}),
+    "stopping of NaN": lambda t, said: t["checkpoint.EarlyStopping.0.numbers"].fill(np.nan),
+    "best before it began": lambda t, said: t.update({"checkpoint.EarlyStopping.0.numbers": np.array([1.0, 9, 0])}),
+    "best of another network": lambda t, said: t.update({"checkpoint.EarlyStopping.0.parameters": np.ones(1, np.float32)}),
+}  # fmt: skip
+
+
+class TestFilesThatLie:
+    """Files with a right hash, whose content is none that `save` writes: nothing changes, and the sentence has the path."""
+
+    @pytest.mark.parametrize("lie", LIES)
+    def test_nothing_changes(self, tmp_path, lie):
+        path = tmp_path / "run"
+        train(network(), [fb.Checkpoint(path), fb.EarlyStopping(5)], epochs=3)
+        resigned(path, no_change)
+        train(network(), [fb.Checkpoint(path), fb.EarlyStopping(5)], epochs=3)  # it is the lie alone that is refused
+        resigned(path, LIES[lie])
+        before = path.read_bytes()
+        net, twin, stopping = network(), network(), fb.EarlyStopping(5)
+        stopping.best_epoch = 77
+        with pytest.raises(ValueError, match=re.escape(str(path))):
+            train(net, [fb.Checkpoint(path), stopping])
+        assert everything(net) == everything(twin)
+        assert stopping.best_epoch == 77
+        assert path.read_bytes() == before
 
 
 SCRIPT = """

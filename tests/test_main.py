@@ -7,10 +7,12 @@ end run the real one.
 from __future__ import annotations
 
 import csv
+import errno
 import io as textio
 import os
 import subprocess
 import sys
+import tempfile
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -215,6 +217,25 @@ def with_fit_begin(fit):
     return begun
 
 
+def full_disk(descriptor):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_disk_that_is_full_in_the_end_loses_no_model(table, monkeypatch, capsys, tmp_path):
+    calls, real = [], os.fsync
+
+    def full_at_first(descriptor):
+        calls.append(descriptor)
+        full_disk(descriptor) if len(calls) == 1 else real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full_at_first)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert main(["train", table, "--target", "kind", "--quiet"]) == 2
+    sentence = capsys.readouterr().err
+    assert "No space left on device: 'table.safetensors'; the model is in " in sentence
+    assert main(["predict", sentence.split()[-2], table]) == 0
+
+
 class TestInterrupt:
     @pytest.fixture
     def interrupt_after(self, monkeypatch):
@@ -315,6 +336,37 @@ class TestPredict:
         assert main(["predict", "plain", "digits"]) == 2
         assert "plain: a network saved without its recipe, expected a file that `train`" in capsys.readouterr().err
 
+    @pytest.mark.parametrize(
+        "lie",
+        [
+            lambda recipe: None,
+            lambda recipe: [],
+            lambda recipe: {**recipe, "classes": 3},
+            lambda recipe: {**recipe, "classes": ["a"]},
+            lambda recipe: {**recipe, "features": ["size"]},
+            lambda recipe: {**recipe, "columns": [["size"]]},
+            lambda recipe: {**recipe, "x": {"mean": ["much"], "scale": [1]}},
+            lambda recipe: {**recipe, "x": {"mean": [1.0], "scale": [1.0]}},
+            lambda recipe: {name: value for name, value in recipe.items() if name != "task"},
+        ],
+    )
+    def test_a_recipe_that_lies(self, trained, table, capsys, lie):
+        model = trained("kind")
+        tensors, metadata = io.read(model)
+        io.write(model, tensors, {"recipe": lie(metadata["recipe"])})
+        capsys.readouterr()
+        assert main(["predict", model, table]) == 2
+        assert capsys.readouterr().err.startswith(f"fastbp: error: {model}: got a recipe ")
+
+    def test_predictions_are_there_whole_or_not_at_all(self, trained, table, capsys, monkeypatch):
+        model = trained("kind")
+        assert main(["predict", model, table, "--out", "none/predictions.csv"]) == 2
+        assert "No such file or directory: 'none/predictions.csv'" in capsys.readouterr().err
+        monkeypatch.setattr(os, "fsync", full_disk)
+        assert main(["predict", model, table, "--out", "predictions.csv"]) == 2
+        assert "No space left on device: 'predictions.csv'" in capsys.readouterr().err
+        assert not os.path.exists("predictions.csv")
+
     def test_a_damaged_model(self, trained, table, capsys):
         model = trained("kind")
         with open(model, "r+b") as file:
@@ -348,6 +400,8 @@ class TestMistakes:
             ("digits --validation-share 1", "share: got 1.0, expected a finite number > 0 and < 1"),
             ("digits --seed -1", "--seed: got -1, expected an integer >= 0"),
             ("digits --out none/net", "--out: got 'none/net', expected a file in a folder that exists"),
+            ("digits --out table.csv/net", "--out: got 'table.csv/net', expected a file in a folder that exists"),
+            ("digits --out .", "--out: got '.', expected a file in a folder that exists and can be written to (not a"),
         ],
     )
     def test_one_line_and_code_2(self, table, capsys, arguments, message):

@@ -3,6 +3,7 @@
 import _thread
 import os
 import signal
+import sys
 import threading
 
 import numba
@@ -356,6 +357,18 @@ def test_ctrl_c_in_the_midst_of_an_epoch_restores_the_best_and_goes_on(monkeypat
         fb.fit_many([net], X, Y, batch_size=8, epochs=99, early_stopping=fb.EarlyStopping(50))
     assert (len(net.history.cost), net.history.steps, net.epochs_shuffled) == (3, 26, 4)
     assert net.parameters.tobytes() == calls[8 * (1 + int(np.argmin(net.history.cost))) - 1]
+
+
+def test_a_bar_that_cannot_be_shown_is_refused_before_anything_changes(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    net = fb.Sequential(fb.Dense(X.shape[1], 3))
+    with pytest.raises(ImportError, match=r"pip install 'fastbp\[progress\]'"):
+        fb.fit_many([net], X, Y, progress=True)
+    assert net._rule is None
+    with pytest.raises(ImportError, match=r"pip install 'fastbp\[progress\]'"):
+        net.fit(X, Y, progress=True)
+    assert net._rule is None
 
 
 def test_progress_counts_the_epochs_of_all(monkeypatch):

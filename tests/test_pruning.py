@@ -51,6 +51,15 @@ def test_with_a_study():
     assert list(study.trials[0].intermediate_values) == [1]
 
 
+def test_an_unknown_name_changes_nothing():
+    net = fb.Sequential(fb.Dense(4, 2))
+    history, before = net.fit(X, Y), net.parameters.copy()
+    with pytest.raises(ValueError, match="monitor: got 'loss'"):
+        net.fit(X, Y, callbacks=fb.OptunaPruning(Trial(), "loss"))
+    assert net.history is history
+    np.testing.assert_array_equal(net.parameters, before)
+
+
 def test_an_unknown_name_lists_the_known():
     with pytest.raises(ValueError, match="monitor: got 'loss', expected one of cost, validation_cost, accuracy"):
         fit(Trial(), "loss")

@@ -40,5 +40,19 @@ def test_it_writes_every_epoch(tmp_path):
 
 def test_without_tensorboardx_it_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    net = fb.Sequential(fb.Dense(4, 2))
     with pytest.raises(ImportError, match=r"pip install 'fastbp\[tensorboard\]'"):
-        fb.Sequential(fb.Dense(4, 2)).fit(X, Y, callbacks=fb.TensorBoard(tmp_path))
+        net.fit(X, Y, callbacks=fb.TensorBoard(tmp_path))
+    assert net.history is None
+
+
+@pytest.mark.parametrize("folder", ["file", "file/run"])
+def test_a_folder_that_cannot_be_is_refused_before_anything_changes(tmp_path, folder):
+    pytest.importorskip("tensorboardX")
+    (tmp_path / "file").write_bytes(b"")
+    net = fb.Sequential(fb.Dense(4, 2))
+    history, before = net.fit(X, Y), net.parameters.copy()
+    with pytest.raises(OSError, match=r"folder: got .*, expected a folder that can be made and written to"):
+        net.fit(X, Y, callbacks=fb.TensorBoard(tmp_path / folder))
+    assert net.history is history
+    np.testing.assert_array_equal(net.parameters, before)

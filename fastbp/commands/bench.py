@@ -65,6 +65,7 @@ def run(options: argparse.Namespace) -> int:
     from fastbp.bench.chart import chart, require_matplotlib
     from fastbp.bench.comparison import compare
     from fastbp.bench.table import table
+    from fastbp.files import check_writable, whole, write_whole
     from fastbp.gemm.peak import checked_threads
     from fastbp.schedules import real_number, whole_number
 
@@ -74,18 +75,18 @@ def run(options: argparse.Namespace) -> int:
     if options.plot:
         require_matplotlib(options.plot)
     for option in ("plot", "json"):  # what would fail at the end fails before
-        path = getattr(options, option)
-        if path and not Path(path).parent.is_dir():
-            raise ValueError(f"--{option}: got {path!r}, expected a file in a folder that exists")
+        if getattr(options, option):
+            check_writable(f"--{option}", getattr(options, option))
     found = compare(
         works, (*options.contenders, *["torch.compile"] * options.compiled),
         threads=threads, rounds=options.rounds, seconds=options.seconds, report=_report,
     )  # fmt: skip
     print(table(found))
     if options.json:
-        Path(options.json).write_text(json.dumps(found.as_json(), indent=1) + "\n", encoding="utf-8")
+        write_whole(options.json, f"{json.dumps(found.as_json(), indent=1)}\n".encode())
     if options.plot:
-        chart(found).savefig(options.plot)
+        with whole(options.plot) as file:
+            chart(found).savefig(file, format=Path(options.plot).suffix.lower().lstrip("."))
     return 0
 
 

@@ -5,9 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import io
 import sys
 from collections.abc import Iterator
-from typing import Any, TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from fastbp.files import whole
+
+if TYPE_CHECKING:
+    from fastbp.datasets import Recipe
 
 
 def add_to(commands: Any) -> None:
@@ -25,19 +32,45 @@ def run(options: argparse.Namespace) -> int:
     from fastbp import datasets
 
     net = fb.Sequential.load(options.model)
-    if "recipe" not in net.metadata:
-        raise ValueError(f"{options.model}: a network saved without its recipe, expected a file that `train` wrote")
-    recipe = datasets.Recipe.from_metadata(net.metadata["recipe"])
+    recipe = _recipe(options.model, net.metadata)
     if options.file == "digits":
         x = datasets.load_digits().x
     else:
         x = datasets.load_features(options.file, recipe.columns, len(recipe.features), options.x_key)
     output = net.predict(recipe.inputs(x))
+    if output.shape[1] != recipe.outputs:
+        raise ValueError(f"{options.model}: got a recipe of {recipe.outputs} outputs, expected {output.shape[1]}")
     with _writing(options.out) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(recipe.header)
         writer.writerows(recipe.predictions(output))
     return 0
+
+
+def _recipe(path: str, metadata: dict[str, Any]) -> Recipe:
+    """What `train` left beside the network; ValueError, with the path, where there is none, or one that contradicts itself."""
+    from fastbp.datasets import Recipe
+
+    if "recipe" not in metadata:
+        raise ValueError(f"{path}: a network saved without its recipe, expected a file that `train` wrote")
+    try:
+        recipe = Recipe.from_metadata(metadata["recipe"])
+        check_sizes(recipe)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: got a recipe that cannot be used ({error!r}), expected one that `train` wrote"
+        ) from error
+    return recipe
+
+
+def check_sizes(recipe: Recipe) -> None:
+    """ValueError unless there is a number for each feature, and one for each target."""
+    made = [feature for column in recipe.columns or () for feature in column.features]
+    if made and made != list(recipe.features):
+        raise ValueError(f"features: got {len(recipe.features)}, expected the {len(made)} of its columns")
+    for scales, length in ((recipe.x, len(recipe.features)), (recipe.y, recipe.outputs)):
+        if scales is not None and not scales.mean.shape == scales.scale.shape == (length,):
+            raise ValueError(f"scales: got shape {scales.scale.shape}, expected ({length},)")
 
 
 @contextlib.contextmanager
@@ -46,5 +79,11 @@ def _writing(path: str | None) -> Iterator[TextIO]:
         yield sys.stdout
         sys.stdout.flush()
         return
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        yield file
+    if Path(path).exists() and not Path(path).is_file():  # a pipe, say
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            yield file
+        return
+    with whole(path) as content:
+        text = io.TextIOWrapper(content, newline="", encoding="utf-8")
+        yield text
+        text.detach()

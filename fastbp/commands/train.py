@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import statistics
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 def run(options: argparse.Namespace) -> int:
     """Read, split, train, write the model file, report on the rows held out."""
-    from fastbp import io
+    from fastbp import files, io
     from fastbp.data import train_validation_split
     from fastbp.datasets import Recipe
     from fastbp.schedules import whole_number
@@ -69,8 +70,7 @@ def run(options: argparse.Namespace) -> int:
     io.require_safetensors()  # what would fail after the training fails before it
     whole_number("--seed", options.seed, at_least=0)
     out = Path(options.out or Path(options.data).with_suffix(".safetensors").name)
-    if not out.parent.is_dir():
-        raise ValueError(f"--out: got {str(out)!r}, expected a file in a folder that exists")
+    files.check_writable("--out", out)
     optimizer = _optimizer(options)
     data = _load(options)
     labels = data.y if data.task == "classification" else None
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
         )  # fmt: skip
     except KeyboardInterrupt:
         return _interrupted(net, out, recipe, clock.epochs)
-    net.save(out, metadata={"recipe": recipe.to_metadata()})
+    _save(net, out, recipe)
     steps = -(-len(rows) // options.batch_size)
     print(f"{clock.epochs} epochs of {steps} steps in {clock.seconds:.2f} s, "
           f"{steps / clock.epoch_seconds:,.0f} steps per second")  # fmt: skip
@@ -166,11 +166,21 @@ class _Clock:
         self.epoch_seconds = max(statistics.median(history.seconds), 1e-9)  # the first may have had to compile
 
 
+def _save(net: Any, out: Path, recipe: Recipe) -> None:
+    """To the file, or where that fails now (a full disk, a folder that is gone) to one for temporary files: OSError says so."""
+    try:
+        net.save(out, metadata={"recipe": recipe.to_metadata()})
+    except OSError as error:
+        elsewhere = Path(tempfile.mkdtemp(prefix="fastbp-"), out.name)
+        net.save(elsewhere, metadata={"recipe": recipe.to_metadata()})
+        raise OSError(f"{error}; the model is in {elsewhere} instead") from error
+
+
 def _interrupted(net: Any, out: Path, recipe: Recipe, epochs: int) -> int:
     """After Ctrl-C: keep what has been learned, but no network that has learned nothing over an older file."""
     kept = "no epoch was finished, no model written"
     if epochs:
-        net.save(out, metadata={"recipe": recipe.to_metadata()})
+        _save(net, out, recipe)
         kept = f"the model after {epochs} finished epochs is in {out}"
     print(f"fastbp: interrupted: {kept}", file=sys.stderr)
     return INTERRUPTED

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastbp import io
+from fastbp import files
 from fastbp.exchange.parts import assemble
 from fastbp.layers import Layer
 
@@ -118,5 +118,5 @@ class Exchange:
 
         model = onnx.model_of(self.layers, self.dtype, output)
         if path is not None:
-            io.write_whole(path, model.SerializeToString(deterministic=True))
+            files.write_whole(path, model.SerializeToString(deterministic=True))
         return model

@@ -26,7 +26,7 @@ from fastbp.sklearn.lbfgs import fit_lbfgs
 from fastbp.sklearn.objective import Objective
 from fastbp.sklearn.solvers import Rate
 from fastbp.sklearn.sparse import handy, output_of
-from fastbp.sklearn.stochastic import Data, Epochs, Fit
+from fastbp.sklearn.stochastic import Data, Epochs, Fit, check_callbacks
 from fastbp.sklearn.workers import one_thread_in_workers
 
 SOLVERS = ("lbfgs", "sgd", "adam", "adamw", "rmsprop", "adagrad")
@@ -102,6 +102,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         callbacks = as_callbacks(callbacks)
         if self.solver == "lbfgs":
             self._refuse_with_lbfgs(validation_data, callbacks)
+        check_callbacks(callbacks, validated=self.early_stopping or validation_data is not None)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         given = y
         X, y = self._validate_input(X, y, incremental, reset=first)

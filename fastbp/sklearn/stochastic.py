@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from fastbp.callbacks import Callback, EarlyStopping
+from fastbp.callbacks import Callback, EarlyStopping, end_fit
+from fastbp.checkpoints import Checkpoint
 from fastbp.jobs import Alone, Plan, Work
 from fastbp.model import Sequential
 from fastbp.samples import Evaluation
@@ -65,6 +66,16 @@ def alone(plan: Plan, shuffle: bool, penalty: float, restores_best: bool) -> Alo
     return Alone(Work(plan, shuffle, EarlyStopping(plan.epochs + 1) if restores_best else None), penalty)
 
 
+def check_callbacks(callbacks: tuple[Callback, ...], validated: bool) -> None:
+    """Raises what would be raised late: in mid-fit, or never, as for a checkpoint that nobody writes."""
+    for callback in callbacks:
+        if isinstance(callback, Checkpoint):
+            raise ValueError(
+                "callbacks: got a fastbp.Checkpoint, expected others: it goes with the fit of a Sequential"
+            )
+        callback.check_fit(["cost", *["validation_cost"] * validated, "learning_rate", "seconds"])
+
+
 class Fit:
     """One call of `fit` or `partial_fit`: when to look up from the epochs, and what to do then."""
 
@@ -91,8 +102,7 @@ class Fit:
             warnings.warn("Training interrupted by user.", stacklevel=2)
         finally:
             self.epochs.alone.finish()
-            for callback in self.callbacks:
-                callback.on_fit_end(net, history)
+            end_fit(self.callbacks, net, history)
         if self.best is not None:
             net.parameters[:] = self.best
 

@@ -176,6 +176,19 @@ def test_lbfgs_has_no_epochs(given, fit_with):
         MLPRegressor(solver="lbfgs", **given).fit(X, Y, **fit_with)
 
 
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_callbacks_that_cannot_do_their_work_are_refused_before_anything_changes(tmp_path, solver):
+    """A checkpoint belongs to the fit of a network: here nobody would write it."""
+    e = MLPRegressor(hidden_layer_sizes=(5,), solver=solver, max_iter=3)
+    with pytest.raises(ValueError, match=r"callbacks: got a fastbp.Checkpoint, expected others"):
+        e.fit(X, Y, callbacks=[fb.Checkpoint(tmp_path / "run")])
+    with pytest.raises(
+        ValueError, match="monitor: got 'validation_cost', expected one of cost, learning_rate, seconds"
+    ):
+        e.fit(X, Y, callbacks=fb.OptunaPruning(None))
+    assert not hasattr(e, "coefs_")
+
+
 def test_the_network_trains_on_without_the_estimator_s_penalty():
     """`network_` is a fastbp.Sequential like any other."""
     settings = {"hidden_layer_sizes": (5,), "alpha": 10.0, "max_iter": 1, "random_state": 0}
