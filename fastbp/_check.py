@@ -143,20 +143,22 @@ def integer(typingctx, x):
 
 # ------------------------------------------------------------------------------------------------------------- faults
 
-FAULTS = range(16)
+FAULTS = range(17)
 (
     NO_FAULT, NOT_ARRAY, WRONG_NDIM, WRONG_DTYPE, READ_ONLY, WRONG_LENGTH, SHARES_MEMORY, UNKNOWN_CODE, TOO_SMALL,
     OUT_OF_RANGE, WRONG_LABEL, NOT_TARGETS, TOO_MANY_ROWS, NO_ROW, NOT_A_FLAG,
-    NEGATIVE,
+    NEGATIVE, COPIED,
 ) = FAULTS  # fmt: skip
 NAMES = (
     "delta", "a", "w", "b", "z", "out", "stored", "activation", "y", "sample_weight", "parameters", "gradients",
     "velocity", "m", "v", "x", "step", "p", "label_smoothing", "quantile", "norm", "value",
     "order", "input_delta", "network", "accumulate",
+    "moments", "training",
 )  # fmt: skip
 (
     DELTA, A, W, B, Z, OUT, STORED, ACTIVATION, Y, SAMPLE_WEIGHT, PARAMETERS, GRADIENTS, VELOCITY, M, V, X, STEP, P,
     LABEL_SMOOTHING, QUANTILE, NORM, VALUE, ORDER, INPUT_DELTA, NETWORK, ACCUMULATE,
+    MOMENTS, TRAINING,
 ) = range(len(NAMES))  # fmt: skip
 
 
@@ -222,6 +224,10 @@ WORDING = {
     WRONG_LABEL: lambda axis, got, other, expected: f"got label {got} in row {axis}, expected 0 to {expected}",
     TOO_MANY_ROWS: lambda axis, got, other, expected: f"got {got} rows, expected 1 to {expected}, the batch size",
     NO_ROW: lambda axis, got, other, expected: f"got row {got} at place {axis}, expected 0 to {expected}",
+    COPIED: lambda axis, got, other, expected: (
+        "got a copy, whose addresses are another's, expected what net.training returned, as an argument and in the process "
+        "where it did: send the network, and call net.training there"
+    ),
     NOT_TARGETS: lambda axis, got, other, expected: (
         f"got {axis} dimensions of dtype {_dtype_name(got)}, "
         f"expected 1 of integers (labels) or 2 of {_dtype_name(expected)}"
@@ -236,7 +242,7 @@ CLEAR = Fault(0, 0, 0, 0, 0, 0)
 def raise_fault(address):
     """Raise what the checks wrote at `address`, if anything."""
     f = fetch(Fault, address)
-    if f.fault == NOT_ARRAY or f.fault == WRONG_DTYPE:
+    if f.fault == NOT_ARRAY or f.fault == WRONG_DTYPE or f.fault == COPIED:
         raise DtypeError(f.fault, f.name, f.axis, f.got, f.other, f.expected)
     if f.fault != NO_FAULT:
         raise ShapeError(f.fault, f.name, f.axis, f.got, f.other, f.expected)

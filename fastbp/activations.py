@@ -11,6 +11,7 @@ from numba import types
 
 from fastbp._code import Code
 from fastbp._llvm import fetch, read, write
+from fastbp.attributes import Declared, fixed
 from fastbp.kernels.activations import Activation
 from fastbp.kernels.formulas import FORMULAS
 from fastbp.kernels.passes import Backward, Forward, backward_pass, forward_pass
@@ -23,8 +24,13 @@ names = tuple(FORMULAS)
 _numbers = itertools.count()
 
 
-class CustomActivation:
+class CustomActivation(Declared):
     """An activation of the user's; see `custom`."""
+
+    f: Callable = fixed()
+    derivative: Callable = fixed()
+    from_output: bool = fixed()
+    name: str = fixed()
 
     def __init__(self, f: Callable, derivative: Callable, from_output: bool):
         self.f, self.derivative, self.from_output = f, derivative, from_output

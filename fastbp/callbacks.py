@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from fastbp.attributes import Declared, fixed, flag, setting
 from fastbp.schedules import real_number, whole_number
 
 
-class Callback:
+class Callback(Declared):
     """Derive from it and override what is needed.
 
     `history` has the lists cost, validation_cost, learning_rate and seconds, and the dict metrics of lists by name,
@@ -54,6 +55,8 @@ class Callback:
 class _AtEpochEnd(Callback):
     """A plain function of the user's, called after every epoch."""
 
+    function: Callable[[Any, Any], Any] = fixed()
+
     def __init__(self, function: Callable[[Any, Any], Any]):
         self.function = function
 
@@ -89,25 +92,35 @@ class EarlyStopping(Callback):
     The cost is that on the validation data, where there are any, else that of training. With `restore_best` the
     network ends with the parameters of the best epoch, also when the fit ends by itself or by Ctrl-C. Afterwards
     `best_epoch` (counted from 1) and `best_cost` tell which that was: None and infinity when no epoch had a finite
-    cost. The object serves any number of fits, one after another.
+    cost. The object serves any number of fits, one after another; what is set between two epochs counts from the next.
     """
 
+    patience: int = setting(whole_number, at_least=1)
+    restore_best: bool = setting(flag)
+    min_delta: float = setting(real_number, at_least=0)
+
     def __init__(self, patience: int, restore_best: bool = True, min_delta: float = 0.0):
-        self.patience = whole_number("patience", patience, at_least=1)
-        if not isinstance(restore_best, bool):
-            raise TypeError(f"restore_best: got {restore_best!r}, expected True or False")
-        self.restore_best = restore_best
-        self.min_delta = real_number("min_delta", min_delta, at_least=0)
+        self.patience, self.restore_best, self.min_delta = patience, restore_best, min_delta
         self._reset()
 
     def __repr__(self) -> str:
         return f"EarlyStopping(patience={self.patience}, restore_best={self.restore_best}, min_delta={self.min_delta})"
 
     def _reset(self) -> None:
-        self.best_epoch: int | None = None
-        self.best_cost = math.inf
+        self._best_epoch: int | None = None
+        self._best_cost = math.inf
         self._epoch = 0
         self._best_parameters: np.ndarray | None = None
+
+    @property
+    def best_epoch(self) -> int | None:
+        """Counted from 1; None where no epoch had a finite cost."""
+        return self._best_epoch
+
+    @property
+    def best_cost(self) -> float:
+        """That of the best epoch."""
+        return self._best_cost
 
     def on_fit_begin(self, net: Any, history: Any) -> None:
         self._reset()
@@ -116,7 +129,7 @@ class EarlyStopping(Callback):
         self._epoch += 1
         cost = (history.validation_cost or history.cost)[-1]
         if cost < self.best_cost - self.min_delta:  # False for NaN
-            self.best_cost, self.best_epoch = float(cost), self._epoch
+            self._best_cost, self._best_epoch = float(cost), self._epoch
             if self.restore_best:
                 self._best_parameters = np.array(net.parameters)
         return self._epoch - (self.best_epoch or 0) >= self.patience
@@ -146,8 +159,8 @@ class EarlyStopping(Callback):
             )
 
     def resume(self, state: dict[str, np.ndarray]) -> None:
-        epoch, best_epoch, self.best_cost = state["numbers"].tolist()
-        self._epoch, self.best_epoch = int(epoch), int(best_epoch) or None
+        epoch, best_epoch, self._best_cost = state["numbers"].tolist()
+        self._epoch, self._best_epoch = int(epoch), int(best_epoch) or None
         self._best_parameters = state.get("parameters") if self.restore_best else None
 
 
@@ -158,9 +171,11 @@ class Progress(Callback):
     `pip install 'fastbp[progress]'`.
     """
 
+    epochs: int = setting(whole_number, at_least=1)
+    force: bool = setting(flag)
+
     def __init__(self, epochs: int, *, force: bool = False):
-        self.epochs = whole_number("epochs", epochs, at_least=1)
-        self.force = force
+        self.epochs, self.force = epochs, force
         self._bar: Any = None
 
     def check_fit(self, series: Sequence[str]) -> None:

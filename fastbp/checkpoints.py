@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastbp import files, io, saving
+from fastbp.attributes import setting
 from fastbp.callbacks import Callback
 from fastbp.epochs import Fit
 from fastbp.model import Sequential
@@ -35,8 +36,11 @@ class Checkpoint(Callback):
     The file is a model file (extra `io`) that `Sequential.load` reads too; it is there whole or not at all.
     """
 
+    path: Path = setting(lambda name, value: Path(value))
+    every: int = setting(whole_number, at_least=1)
+
     def __init__(self, path: str | os.PathLike, every: int = 1):
-        self.path, self.every = Path(path), whole_number("every", every, at_least=1)
+        self.path, self.every = path, every  # type: ignore[assignment]
         self._content: dict[str, Any] = {}
         self._tensors: dict[str, np.ndarray] = {}
         self._fit: dict[str, Any] = {}

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from fastbp import plot
+from fastbp.attributes import Declared
 
 
 @dataclass
-class History:
+class History(Declared):
     """What `fit` measured, an entry an epoch.
 
     cost: the mean over the samples, each as it was before the update of its minibatch; validation_cost: after the epoch,

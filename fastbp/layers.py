@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from array import array
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from numba import types
 
 from fastbp._code import Code
 from fastbp.activations import CustomActivation, as_activation
+from fastbp.attributes import Declared, fixed
 from fastbp.engine.custom import custom_backward, custom_forward
 from fastbp.schedules import real_number, whole_number
 
@@ -66,27 +68,43 @@ def initial(init: Any, name: str, shape: tuple[int, ...], seed: int, stream: int
     return values.astype(np.float64)
 
 
-class Layer:
+def copy_in(name: str, target: np.ndarray, values: Any) -> None:
+    """Copy real, finite numbers of its shape into `target`; whose own view comes from `net.gradients *= 2` and the like."""
+    same = isinstance(values, np.ndarray) and values.__array_interface__ == target.__array_interface__
+    if not same:
+        target[...] = initial(np.asarray(values), name, target.shape, 0, 0)
+
+
+class Layer(Declared):
     """What all layers share: `inputs`, `outputs`, a place in one network, and use alone as a network of one layer."""
 
-    inputs: int
-    outputs: int
-    size: int
+    inputs: int = fixed()
+    outputs: int = fixed()
+    size: int = fixed()  # of its parameters
 
-    def __init__(self, dtype: Any, seed: int):
-        self.network: Sequential | None = None
+    def __init__(self, dtype: Any, seed: int | None):
+        self._network: Sequential | None = None
         self._alone = (dtype, seed)
         self._weights, self._bias = slice(0, 0), slice(0, 0)
 
+    @property
+    def network(self) -> Sequential | None:
+        """The one that the layer belongs to, if there is one."""
+        return self._network
+
+    def join(self, network: Sequential, start: int, inputs: int) -> None:
+        """Become a layer of the network, with its parameters from `start` on in the flat vectors, fed with `inputs` columns."""
+        self._network, self._weights = network, slice(start, start + self.size)
+
     def owner(self) -> Sequential:
         """The network that the layer belongs to; a network of this layer alone, made now, if there is none yet."""
-        if self.network is None:
+        if self._network is None:
             from fastbp.model import Sequential
 
             dtype, seed = self._alone
             Sequential(self, dtype=dtype, seed=seed)
-        assert self.network is not None
-        return self.network
+        assert self._network is not None
+        return self._network
 
     def forward(self, x: Any) -> np.ndarray:
         """The output (K, outputs) for a minibatch x (K, inputs), of a layer alone."""
@@ -114,8 +132,13 @@ class Dense(Layer):
     what `fb.activations.custom` returns. weight_init: "glorot_uniform" (or he_, lecun_, _normal), "zeros", or an array
     (m, n); bias_init: "zeros" or an array (m,). dtype and seed count for a layer that is used alone.
     `weight` (m, n), `bias` (m,), `weight_gradient` and `bias_gradient` are views of the network's flat vectors;
-    assigning to `weight` or `bias` copies in.
+    assigning to them copies in. All else is fixed.
     """
+
+    activation: Any = fixed()
+    has_bias: bool = fixed()
+    weight_init: Any = fixed()
+    bias_init: Any = fixed()
 
     def __init__(
         self,
@@ -127,7 +150,7 @@ class Dense(Layer):
         bias_init: Any = "zeros",
         *,
         dtype: Any = "float32",
-        seed: int = 0,
+        seed: int | None = 0,
     ):
         super().__init__(dtype, seed)
         self.inputs = whole_number("inputs", inputs, at_least=1)
@@ -147,6 +170,11 @@ class Dense(Layer):
         name = self.activation.name if isinstance(self.activation, CustomActivation) else self.activation
         return f"Dense({self.inputs}, {self.outputs}, activation={name!r}{'' if self.has_bias else ', bias=False'})"
 
+    def join(self, network: Sequential, start: int, inputs: int) -> None:
+        super().join(network, start, inputs)
+        self._weights = slice(start, start + self.outputs * self.inputs)
+        self._bias = slice(self._weights.stop, start + self.size)
+
     @property
     def held_by_input(self) -> bool:
         """Whether memory holds `weight.T` in C order, as of a first layer: its forward pass reads weights input by input, and
@@ -165,7 +193,7 @@ class Dense(Layer):
 
     @weight.setter
     def weight(self, values: Any) -> None:
-        self.weight[:] = self._checked("weight", values, (self.outputs, self.inputs))
+        copy_in("weight", self.weight, values)
 
     @property
     def bias(self) -> np.ndarray | None:
@@ -173,36 +201,75 @@ class Dense(Layer):
 
     @bias.setter
     def bias(self, values: Any) -> None:
-        if self.bias is None:
-            raise ValueError("bias: got an assignment, expected none: the layer was made with bias=False")
-        self.bias[:] = self._checked("bias", values, (self.outputs,))
+        copy_in("bias", self._with_bias("bias", self.bias), values)
 
     @property
     def weight_gradient(self) -> np.ndarray:
         return self._as_weight(self.owner().gradients)
 
+    @weight_gradient.setter
+    def weight_gradient(self, values: Any) -> None:
+        copy_in("weight_gradient", self.weight_gradient, values)
+
     @property
     def bias_gradient(self) -> np.ndarray | None:
         return self.owner().gradients[self._bias] if self.has_bias else None
 
+    @bias_gradient.setter
+    def bias_gradient(self, values: Any) -> None:
+        copy_in("bias_gradient", self._with_bias("bias_gradient", self.bias_gradient), values)
+
     @staticmethod
-    def _checked(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
-        return initial(np.asarray(values), name, shape, 0, 0)
+    def _with_bias(name: str, vector: np.ndarray | None) -> np.ndarray:
+        if vector is None:
+            raise ValueError(f"{name}: got an assignment, expected none: the layer was made with bias=False")
+        return vector
 
 
 class Dropout(Layer):
     """Sets each input to 0 with probability `rate` in training, and divides the others by 1 - rate; nothing otherwise.
 
     Srivastava et al. (2014). Which ones depends on the network's seed, the step, the layer and the element alone.
+    `rate` may be set at any time, and counts from the next call, inside `@njit` too.
     """
 
     def __init__(self, rate: float):
         super().__init__("float32", 0)
-        self.rate = real_number("rate", rate, at_least=0, below=1)
+        self._columns: int | None = None
+        self._rate = array("d", [0.0])  # where compiled code reads it
+        self.rate = rate
         self.size = 0
 
     def __repr__(self) -> str:
         return f"Dropout({self.rate})"
+
+    def join(self, network: Sequential, start: int, inputs: int) -> None:
+        super().join(network, start, inputs)
+        self._columns = inputs
+
+    @property
+    def inputs(self) -> int:  # type: ignore[override]
+        """As many as the layer before has outputs."""
+        if self._columns is None:
+            raise AttributeError("inputs: got a Dropout of no network, expected one that is a layer of one")
+        return self._columns
+
+    @property
+    def outputs(self) -> int:  # type: ignore[override]
+        return self.inputs
+
+    @property
+    def rate(self) -> float:
+        return self._rate[0]
+
+    @rate.setter
+    def rate(self, value: Any) -> None:
+        self._rate[0] = real_number("rate", value, at_least=0, below=1)
+
+    @property
+    def rate_address(self) -> int:
+        """Where the rate lies in memory, for as long as this layer lives."""
+        return self._rate.buffer_info()[0]
 
 
 class Custom(Layer):
@@ -214,6 +281,7 @@ class Custom(Layer):
     every process. `fb.check_gradients` tells whether forward and backward agree.
     """
 
+    parameters_init: np.ndarray = fixed()
     _numbers = itertools.count()
 
     def __init__(self, inputs: int, outputs: int, forward: Callable, backward: Callable, parameters: Any = ()):

@@ -27,7 +27,7 @@ def lowered(layer: Layer, dtype: str) -> Lowered:
     """The layer as an operation of the table."""
     if isinstance(layer, Dropout):
         forward, backward = dropout_forward.of(dtype).resolve(), dropout_backward.of(dtype).resolve()
-        return Lowered(forward, backward, 0, layer.inputs, layer.outputs, rate=layer.rate)
+        return Lowered(forward, backward, 0, layer.inputs, layer.outputs, rate=layer.rate_address)
     if isinstance(layer, Custom):
         return Lowered(*layer.codes(dtype), 0, layer.inputs, layer.outputs, weights=layer._weights)
     assert isinstance(layer, Dense)

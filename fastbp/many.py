@@ -115,6 +115,7 @@ def checked_networks(networks: Any) -> list[Sequential]:
             raise TypeError(f"networks: got {type(net).__name__} at place {i}, expected fastbp.Sequential")
         if places.setdefault(id(net), i) != i:
             raise ValueError(f"networks: got the same network at places {places[id(net)]} and {i}, expected each once")
+        net.refuse_read_only()
         if not np.isfinite(net.parameters).all():
             raise ValueError(f"networks: got NaN or infinity in the parameters at place {i}, expected finite numbers")
     return nets

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import secrets
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -10,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastbp import data, losses, mapped, optimizers, saving
+from fastbp.attributes import Declared, dictionary, fixed, setting
 from fastbp.engine import steps
 from fastbp.engine.few import few_predictor
 from fastbp.engine.memory import State, Training, make_training, zeros_apart
@@ -18,7 +21,7 @@ from fastbp.engine.walk import update
 from fastbp.exchange.methods import Exchange
 from fastbp.gemm.multiply import TEAM_SERIAL_BELOW, shareable_flops
 from fastbp.gemm.region import region
-from fastbp.layers import Custom, Dense, Dropout, Layer, initial
+from fastbp.layers import Custom, Dense, Dropout, Layer, copy_in, initial
 from fastbp.lowering import Description, configure, in_compiled_form, longest_sum, lowered, slice_block, use_optimizer
 from fastbp.schedules import whole_number
 
@@ -34,30 +37,39 @@ class Few(NamedTuple):
     training: Training
 
 
-class Sequential(Exchange):
+class Sequential(Declared, Exchange):
     """A chain of layers, each fed with the output of the one before.
 
-    dtype: "float32" or "float64", of parameters and arithmetic. seed: of the initial parameters, of shuffling and dropout.
+    dtype: "float32" or "float64", of parameters and arithmetic. seed: of the initial parameters, of shuffling and dropout;
+    None draws one, which `net.seed` tells.
 
     `parameters` and `gradients` are flat vectors, without padding: layer by layer the m n weights, then the
-    m biases. Of the first layer it is `weight.T` that lies in C order, of the others `weight`.
-    `history` is that of the latest `fit`; `metadata` a dict that `save` keeps.
+    m biases. Of the first layer it is `weight.T` that lies in C order, of the others `weight`. Assigning to them copies in.
+    `history` is that of the latest `fit`; `metadata` a dict that `save` keeps. What cannot be set after a network is made
+    raises AttributeError.
     """
 
-    def __init__(self, *layers: Layer, dtype: Any = "float32", seed: int = 0):
+    dtype: np.dtype = fixed()
+    seed: int = fixed()
+    layers: tuple[Layer, ...] = fixed()
+    history: Any = setting()
+    metadata: dict[str, Any] = setting(dictionary)
+    epochs_shuffled: int = setting(whole_number, at_least=0)  # decides the order of the next epoch
+
+    def __init__(self, *layers: Layer, dtype: Any = "float32", seed: int | None = 0):
         self.dtype = checked_dtype(dtype)
-        self.seed = whole_number("seed", seed, at_least=0)
+        self.seed = checked_seed(seed)
         self.layers = tuple(layers)
         check_chain(self.layers)
-        self.parameters = zeros_apart(sum(layer.size for layer in self.layers), self.dtype)
+        self._parameters = zeros_apart(sum(layer.size for layer in self.layers), self.dtype)
         self._gradients: np.ndarray | None = None
-        self.history: Any = None
-        self.metadata: dict[str, Any] = {}
+        self.history = None
+        self.metadata = {}
         self.epochs_shuffled = 0
         self._counters = zeros_apart(2, np.int64)  # updates made, forward passes of training made
         self._moments = np.zeros((0, self.parameters.size), self.dtype)
         self._rule: str | None = None
-        self.kept = np.zeros(0, self.dtype)  # the last finite parameters of a fit
+        self._kept = np.zeros(0, self.dtype)
         self._workspaces: dict[tuple[str, int, bool], Training] = {}
         self._few: dict[np.dtype, Few] = {}  # by the dtype of x
         self._paces: dict[int, Any] = {}  # of fits, by the batch size
@@ -66,20 +78,17 @@ class Sequential(Exchange):
         self._adopt()
 
     def _adopt(self) -> None:
-        start = 0
+        start = columns = 0
         for i, layer in enumerate(self.layers):
-            layer.network = self
+            layer.join(self, start, columns)
             if isinstance(layer, Dense):
-                weights = slice(start, start + layer.outputs * layer.inputs)
-                layer._weights, layer._bias = weights, slice(weights.stop, start + layer.size)
                 shape = (layer.outputs, layer.inputs)
                 layer.weight[:] = initial(layer.weight_init, "weight_init", shape, self.seed, 2 * i)
                 if layer.bias is not None:
                     layer.bias[:] = initial(layer.bias_init, "bias_init", shape[:1], self.seed, 2 * i + 1)
             elif isinstance(layer, Custom):
-                layer._weights = slice(start, start + layer.size)
-                self.parameters[layer._weights] = layer.parameters_init
-            start += layer.size
+                self.parameters[start : start + layer.size] = layer.parameters_init
+            start, columns = start + layer.size, layer.outputs
 
     def __repr__(self) -> str:
         inside = ", ".join(map(repr, self.layers))
@@ -90,6 +99,15 @@ class Sequential(Exchange):
         return "\n".join([*rows, f"     {self.dtype.name:60s} {self.parameters.size:>10,d} parameters"])
 
     @property
+    def parameters(self) -> np.ndarray:
+        """The flat vector of all weights and biases."""
+        return self._parameters
+
+    @parameters.setter
+    def parameters(self, values: Any) -> None:
+        copy_in("parameters", self._parameters, values)
+
+    @property
     def gradients(self) -> np.ndarray:
         """The flat vector of the last `backward`, in the order of `parameters`; made at the first use. A `fit` stores none, nor
         does `engine.train_step`, unless it clips by the global norm, its minibatches are large, or a layer of yours has
@@ -97,6 +115,15 @@ class Sequential(Exchange):
         if self._gradients is None:
             self._gradients = zeros_apart(self.parameters.size, self.dtype)
         return self._gradients
+
+    @gradients.setter
+    def gradients(self, values: Any) -> None:
+        copy_in("gradients", self.gradients, values)
+
+    @property
+    def kept(self) -> np.ndarray:
+        """The last finite parameters of a fit."""
+        return self._kept
 
     @property
     def inputs(self) -> int:
@@ -130,6 +157,7 @@ class Sequential(Exchange):
 
     def _use_optimizer(self, optimizer: optimizers.Optimizer) -> None:
         """Moments for the optimizer: those at hand when it is of the kind used before, otherwise new ones."""
+        self.refuse_read_only()
         if self._rule != optimizer.rule:
             self._rule = optimizer.rule
             self._moments = zeros_apart((optimizer.moments, self.parameters.size), self.dtype)
@@ -145,6 +173,12 @@ class Sequential(Exchange):
         custom = any(isinstance(layer, Custom) and layer.size for layer in self.layers)
         return not (optimizer.clip_norm or custom or batch_size > longest_sum(self.dtype.name))
 
+    def refuse_read_only(self) -> None:
+        """ValueError where somebody marked a vector that training writes as read-only."""
+        check_writable("parameters", self._parameters)
+        check_writable("gradients", self._gradients)
+        check_writable("moments", self._moments)
+
     def _forget_workspaces(self) -> None:
         """They hold addresses of moments: whoever gives the network others calls this."""
         self._workspaces.clear()
@@ -156,15 +190,29 @@ class Sequential(Exchange):
         return {**kept, "_workspaces": {}, "_few": {}, "_paces": {}, "_active": None, "_rows": 0}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        """With vectors of its own: those at hand may lie in a file, read-only, as joblib's workers get them."""
         self.__dict__.update(state)
+        for name in ("_parameters", "_gradients", "_moments", "_counters", "_kept"):
+            if state[name] is not None:
+                self.__dict__[name] = owned(state[name])
         self._inference = threading.Lock()
+
+    def __copy__(self) -> Sequential:
+        """A whole copy: layers belong to one network, and so does the memory that they are views of."""
+        return copy.deepcopy(self)
+
+    def twin(self) -> Sequential:
+        """A network on the same layers, with parameters of its own and no moments: to time training with."""
+        twin = type(self).__new__(type(self))
+        twin.__setstate__({**self.__getstate__(), "_gradients": None, "_rule": None, "_moments": self._moments[:0]})
+        return twin
 
     def training(self, loss: Any, optimizer: Any, batch_size: int = 32) -> Training:
         """What `fastbp.engine` takes, from Python and from `@njit`: a NamedTuple of arrays that share memory with the network.
 
-        The learning rate is `training.learning_rate[0]`, a schedule's at its start. It serves one thread at a time. The network
-        must outlive it, and a later `fit` or `step` with another kind of optimizer gives the network new moments, apart from
-        those of this Training.
+        The learning rate is `training.learning_rate[0]`, a schedule's at its start. It serves one thread at a time, and keeps
+        its network alive. A later `fit` or `step` with another kind of optimizer gives the network new moments, apart from
+        those of this Training. It cannot be copied, pickled or sent to another process: send the network.
         """
         loss, optimizer = losses.as_loss(loss), optimizers.as_optimizer(optimizer)
         check_last_activation(self, loss)
@@ -172,7 +220,7 @@ class Sequential(Exchange):
         self._use_optimizer(optimizer)
         training = self._make_training(batch_size, stores=True)
         configure(training, loss, optimizer, self.dtype.name, self.fuses(optimizer, batch_size))
-        return training
+        return training.keeping(self, loss)
 
     def _run(self, code: Any, *arguments: int) -> int:
         """Call compiled code, without the GIL, with the parallel region where the work may be worth it."""
@@ -183,7 +231,7 @@ class Sequential(Exchange):
     def keep_if_finite(self, keep: bool = True) -> bool:
         """Whether all parameters are finite; if so, and if asked to `keep` them, they are copied to `kept`."""
         if self.kept.size != self.parameters.size:
-            self.kept = np.empty_like(self.parameters)
+            self._kept = np.empty_like(self.parameters)
         vectors = (self.parameters.ctypes.data, self.kept.ctypes.data if keep else 0, self.parameters.size)
         return bool(self._run(copy_if_finite, *vectors, region.of().resolve() if self.parameters.size > 30000 else 0))
 
@@ -210,6 +258,7 @@ class Sequential(Exchange):
 
     def backward(self, delta: Any, input_delta: bool = False) -> np.ndarray | None:
         """All gradients from delta = dC/d(output) (K, outputs) of the last `forward`; returns dC/dx if `input_delta`."""
+        check_writable("gradients", self._gradients)
         if not self._rows:
             raise ValueError("backward: got no forward pass before it, expected net.forward(x) first")
         delta = data.as_matrix("delta", delta, self.outputs)
@@ -333,6 +382,27 @@ class Sequential(Exchange):
 # -------------------------------------------------------------------------------------------------------------- checks
 
 
+def checked_seed(seed: Any) -> int:
+    """The seed, or where it is None one that is drawn."""
+    if seed is None:
+        return secrets.randbits(32)
+    if whole_number("seed", seed, at_least=0) >= 2**63:
+        raise ValueError(f"seed: got {seed}, expected an integer below 2**63, or None")
+    return int(seed)
+
+
+def check_writable(name: str, vector: np.ndarray | None) -> None:
+    if vector is not None and not vector.flags.writeable:
+        raise ValueError(f"{name}: got a vector that was made read-only, expected one that can be written")
+
+
+def owned(vector: np.ndarray) -> np.ndarray:
+    """A copy, in memory that compiled code may write."""
+    copied = zeros_apart(vector.shape, vector.dtype)
+    copied[...] = vector
+    return copied
+
+
 def checked_dtype(dtype: Any) -> np.dtype:
     try:
         name = np.dtype(dtype).name
@@ -350,6 +420,7 @@ def check_chain(layers: tuple[Layer, ...]) -> None:
     if isinstance(layers[0], Dropout):
         raise ValueError("layers: got Dropout first, expected a layer that knows its inputs")
     seen: set[int] = set()
+    columns = None  # what the layer before hands on
     for i, layer in enumerate(layers):
         if not isinstance(layer, Layer):
             raise TypeError(f"layers: got {layer!r} at place {i}, expected a layer")
@@ -358,10 +429,11 @@ def check_chain(layers: tuple[Layer, ...]) -> None:
                 f"layers: got {layer!r} at place {i} a second time, expected a layer that no network has yet"
             )
         seen.add(id(layer))
-        if i and isinstance(layer, Dropout):
-            layer.inputs = layer.outputs = layers[i - 1].outputs
-        elif i and layer.inputs != layers[i - 1].outputs:
-            raise ValueError(f"layers: got {layer!r} after {layers[i - 1].outputs} outputs, expected as many inputs")
+        if isinstance(layer, Dropout):
+            continue
+        if columns is not None and layer.inputs != columns:
+            raise ValueError(f"layers: got {layer!r} after {columns} outputs, expected as many inputs")
+        columns = layer.outputs
 
 
 def check_last_activation(net: Sequential, loss: losses.Loss) -> None:

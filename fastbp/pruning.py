@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from fastbp.attributes import setting
 from fastbp.callbacks import Callback
 
 
@@ -14,6 +15,9 @@ class OptunaPruning(Callback):
     monitor: "validation_cost", "cost", or the name of a metric of the fit (for one that should grow, make the study with
     direction="maximize"). ValueError, before the first epoch, for a name that the fit does not measure.
     """
+
+    trial: Any = setting()
+    monitor: str = setting()
 
     def __init__(self, trial: Any, monitor: str = "validation_cost"):
         self.trial, self.monitor = trial, monitor

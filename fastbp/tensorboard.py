@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from fastbp.attributes import setting
 from fastbp.callbacks import Callback
 from fastbp.files import check_folder
 
@@ -16,8 +17,10 @@ class TensorBoard(Callback):
     `tensorboard --logdir` of the folder, or of one above it, shows them; a folder for each fit keeps their curves apart.
     """
 
+    folder: str = setting(lambda name, value: os.fspath(value))
+
     def __init__(self, folder: str | os.PathLike):
-        self.folder = os.fspath(folder)
+        self.folder = folder  # type: ignore[assignment]
         self._writer: Any = None
 
     def check_fit(self, series: Sequence[str]) -> None:

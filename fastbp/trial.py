@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import time
 
 import numpy as np
 
 from fastbp import losses, optimizers
 from fastbp.engine import steps
-from fastbp.engine.memory import set_fields, zeros_apart
+from fastbp.engine.memory import set_fields
 from fastbp.engine.paths import threads_of
 from fastbp.engine.table import NETWORK, STEP, Operation
 from fastbp.gemm.peak import fma_peak, read_bandwidth, seconds_per_tick
@@ -28,7 +27,7 @@ class Trial:
     """A copy of a network, in training."""
 
     def __init__(self, net: Sequential, batch_size: int, loss: losses.Loss, optimizer: optimizers.Optimizer):
-        self.net, self.optimizer, self.batch_size, self.size = twin_of(net), optimizer, batch_size, net.dtype.itemsize
+        self.net, self.optimizer, self.batch_size, self.size = net.twin(), optimizer, batch_size, net.dtype.itemsize
         self.fused = net.fuses(optimizer, batch_size)
         self.training = self.net.training(loss, optimizer, batch_size)
         self.training.learning_rate[0] = 0.0
@@ -74,15 +73,6 @@ class Trial:
     def memory_seconds(self, traffic: float, threads: int) -> float:
         """Of moving so many bytes from and to memory; 0 where the caches may hold them from step to step."""
         return traffic / read_bandwidth(threads) if traffic > CACHE_BYTES else 0.0
-
-
-def twin_of(net: Sequential) -> Sequential:
-    """A network with the same layers and parameters, without moments; all vectors in places as good as those of `net`."""
-    twin = copy.copy(net)
-    twin.parameters, twin._gradients = zeros_apart(net.parameters.size, net.dtype), None
-    twin.parameters[:] = net.parameters
-    twin._counters, twin._rule = zeros_apart(2, np.int64), None
-    return twin
 
 
 def random_samples(net: Sequential, loss: losses.Loss, batch_size: int) -> tuple[np.ndarray, np.ndarray]:

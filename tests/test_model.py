@@ -1,5 +1,7 @@
 """Sequential: what chains, how parameters lie, prediction, passes by hand, model files."""
 
+import copy
+
 import numpy as np
 import pytest
 from reference import numbers
@@ -49,7 +51,7 @@ def test_everything_has_the_dtype_of_the_network(dtype):
     assert net.dtype == np.dtype(dtype)
 
 
-@pytest.mark.parametrize(("seed", "error"), [(-1, ValueError), (0.5, TypeError), ("a", TypeError), (None, TypeError)])
+@pytest.mark.parametrize(("seed", "error"), [(-1, ValueError), (0.5, TypeError), ("a", TypeError), (2**63, ValueError)])
 def test_seeds_are_integers_from_0(seed, error):
     with pytest.raises(error, match=r"seed: got"):
         fb.Sequential(fb.Dense(1, 1), seed=seed)
@@ -354,3 +356,155 @@ def test_a_custom_activation_cannot_be_saved(tmp_path):
     with pytest.raises(ValueError, match=r"save: got Dense.*expected activations that a file can name"):
         net.save(tmp_path / "net")
     assert not (tmp_path / "net").exists()
+
+
+# --------------------------------------------------------------------------------------------------- memory of its own
+
+VECTORS = ("parameters", "gradients", "moments")
+
+
+def vector_of(net, name):
+    return net.training("softmax_cross_entropy", "adam").moments if name == "moments" else getattr(net, name)
+
+
+TRAINERS = {
+    "fit": lambda net: net.fit(X, Y, optimizer="adam"),
+    "fit on minibatches": lambda net: net.fit([(X, Y)], optimizer="adam"),
+    "fit_many": lambda net: fb.fit_many([network(), net], X, Y, optimizer="adam"),
+    "step": lambda net: net.step("adam"),
+    "training": lambda net: net.training("softmax_cross_entropy", "adam"),
+}
+
+
+@pytest.mark.parametrize("vector", VECTORS)
+@pytest.mark.parametrize("way", TRAINERS)
+def test_a_vector_that_was_made_read_only_is_not_written(way, vector):
+    net = network()
+    net.fit(X, Y, optimizer="adam")
+    vector_of(net, vector).flags.writeable = False
+    before, history = net.parameters.tobytes(), net.history
+    with pytest.raises(ValueError, match=rf"{vector}: got a vector that was made read-only"):
+        TRAINERS[way](net)
+    assert net.parameters.tobytes() == before
+    assert net.history is history
+    assert np.isfinite(net.predict(X)).all()
+
+
+def test_backward_does_not_write_read_only_gradients():
+    net = network()
+    delta = np.ones_like(net.forward(X))
+    net.gradients.flags.writeable = False
+    with pytest.raises(ValueError, match="gradients: got a vector that was made read-only"):
+        net.backward(delta)
+    assert not net.gradients.any()
+
+
+def unpickled_from_a_file(net, tmp_path, mode):
+    joblib = pytest.importorskip("joblib")
+    joblib.dump(net, tmp_path / "net.joblib")
+    return joblib.load(tmp_path / "net.joblib", mmap_mode=mode)
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+def test_a_network_loaded_as_a_memory_map_trains_in_memory_of_its_own(tmp_path, mode):
+    net = network()
+    net.fit(X, Y)
+    net.forward(X)
+    loaded = unpickled_from_a_file(net, tmp_path, mode)
+    content = (tmp_path / "net.joblib").read_bytes()
+    for trained in (net, loaded):
+        trained.fit(X, Y, epochs=3)
+        trained.backward(np.ones_like(trained.forward(X)))
+        trained.step("adam")
+    assert loaded.parameters.tobytes() == net.parameters.tobytes()
+    assert loaded.gradients.tobytes() == net.gradients.tobytes()
+    assert (tmp_path / "net.joblib").read_bytes() == content
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
+def test_a_copy_is_whole(duplicate):
+    net = network()
+    other = duplicate(net)
+    other.layers[0].weight *= 2
+    np.testing.assert_array_equal(other.layers[0].weight, 2 * net.layers[0].weight)
+    assert other.layers[0].network is other
+    other.fit(X, Y)
+    assert net.history is None
+
+
+# ---------------------------------------------------------------------------------------------------------- assignment
+
+
+def test_parameters_that_are_assigned_are_copied_into_the_vector_that_trains(tmp_path):
+    net, other = network(dropout=0), network(dropout=0, seed=5)
+    vector = net.parameters
+    training = net.training("softmax_cross_entropy", fb.SGD(0.1), 12)
+    best = other.parameters.copy()
+    net.parameters = best
+    assert net.parameters is vector
+    assert net.predict(X).tobytes() == other.predict(X).tobytes()
+    fb.engine.train_step(training, X[:12], Y[:12])
+    other.fit(X[:12], Y[:12], optimizer=fb.SGD(0.1), shuffle=False)
+    assert net.parameters.tobytes() == other.parameters.tobytes() != best.tobytes()
+    net.parameters = best.tolist()
+    assert net.parameters.tobytes() == best.tobytes()
+
+
+ASSIGNED = {
+    "parameters": lambda net: (net, "parameters"),
+    "gradients": lambda net: (net, "gradients"),
+    "weight": lambda net: (net.layers[0], "weight"),
+    "bias": lambda net: (net.layers[0], "bias"),
+    "weight_gradient": lambda net: (net.layers[0], "weight_gradient"),
+    "bias_gradient": lambda net: (net.layers[0], "bias_gradient"),
+}
+
+
+@pytest.mark.parametrize("name", ASSIGNED)
+def test_arrays_are_assigned_by_value_and_checked(name):
+    owner, attribute = ASSIGNED[name](network())
+    was, values = (
+        getattr(owner, attribute),
+        np.arange(getattr(owner, attribute).size).reshape(getattr(owner, attribute).shape),
+    )
+    setattr(owner, attribute, values)
+    np.testing.assert_array_equal(was, values)
+    values[...] = 0
+    assert was.any()
+    with pytest.raises(ValueError, match=rf"{name}: got shape .*, expected \({was.shape[0]}"):
+        setattr(owner, attribute, values[1:])
+    with pytest.raises(ValueError, match=rf"{name}: got NaN or infinity"):
+        setattr(owner, attribute, np.full(was.shape, np.nan))
+    with pytest.raises(TypeError, match=rf"{name}: got dtype"):
+        setattr(owner, attribute, "zeros")
+    assert was.any()
+
+
+@pytest.mark.parametrize("name", ASSIGNED)
+def test_arrays_change_in_place_as_numpy_s_do(name):
+    """`net.gradients *= 0.5` assigns what it changed, whatever is in it."""
+    owner, attribute = ASSIGNED[name](network())
+    getattr(owner, attribute)[...] = 2.0
+    exec(f"owner.{attribute} *= 0.5")
+    assert (getattr(owner, attribute) == 1.0).all()
+    getattr(owner, attribute)[...] = np.inf
+    exec(f"owner.{attribute} *= 0.5")
+    assert np.isinf(getattr(owner, attribute)).all()
+
+
+# ---------------------------------------------------------------------------------------------------------------- seeds
+
+
+def test_without_a_seed_networks_differ_and_tell_which_they_drew():
+    nets = [fb.Sequential(fb.Dense(4, 3), seed=None) for _ in range(3)]
+    assert len({net.seed for net in nets}) == len({net.parameters.tobytes() for net in nets}) == 3
+    again = fb.Sequential(fb.Dense(4, 3), seed=nets[0].seed)
+    assert again.parameters.tobytes() == nets[0].parameters.tobytes()
+    assert f"seed={again.seed}" in repr(again)
+
+
+def test_layers_alone_without_a_seed_differ():
+    layers = [fb.Dense(4, 3, seed=None) for _ in range(2)]
+    assert not np.array_equal(layers[0].weight, layers[1].weight)
+    seed = layers[0].network.seed
+    np.testing.assert_array_equal(fb.Dense(4, 3, seed=seed).weight, layers[0].weight)

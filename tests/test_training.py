@@ -600,7 +600,7 @@ DOUBLE, SCALE = fb.Custom(1, 1, double, double_delta), fb.Custom(1, 1, scale, sc
 def resized(layer, n):
     """The user's operation for n columns, without compiling it again."""
     copied = copy.copy(layer)
-    copied.inputs = copied.outputs = n
+    vars(copied).update(inputs=n, outputs=n)
     return copied
 
 

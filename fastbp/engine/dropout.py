@@ -67,7 +67,7 @@ def dropout_forward(real):
         t, o = fetch(Network, c.network), fetch(Operation, c.operation)
         x, x_stride = (t.x, t.x_stride) if o.input == 0 else (o.input, o.input_stride)
         first, rows = share(t.rows, 1, part, parts)
-        rate = o.rate if t.trains != 0 else 0.0
+        rate = read(o.rate, np.float64) if t.trains != 0 else 0.0
         key = stream_key(t.seed, read(t.counters + 8, np.int64), o.number)
         copy(o.output, o.output_stride, x, x_stride, first, rows, o.outputs, key, rate)
         return 0
@@ -83,7 +83,7 @@ def dropout_backward(real):
         c = fetch(Call, args)
         t, o = fetch(Network, c.network), fetch(Operation, c.operation)
         first, rows = share(t.rows, 1, part, parts)
-        rate = o.rate if t.trains != 0 else 0.0
+        rate = read(o.rate, np.float64) if t.trains != 0 else 0.0
         key = stream_key(t.seed, read(t.counters + 8, np.int64), o.number)
         copy(o.input_delta, o.input_delta_stride, o.delta, o.delta_stride, first, rows, o.outputs, key, rate)
         return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
@@ -32,7 +32,7 @@ class Layer(NamedTuple):
     activation: int = 0  # address of the forward pass
     derivative: int = 0  # address of the backward pass; 0 for the identity
     from_output: bool = True
-    rate: float = 0.0
+    rate: int = 0  # address of a float64
     propagates: bool = False  # its backward pass can apply the derivative of the layer below
 
 
@@ -47,7 +47,10 @@ class State(NamedTuple):
 
 
 class Training(NamedTuple):
-    """The arrays that compiled code is given; they share memory with the network."""
+    """The arrays that compiled code is given; they share memory with the network.
+
+    The first two hold addresses, which mean nothing in a copy or in another process: it refuses to be copied.
+    """
 
     network: np.ndarray
     operations: np.ndarray
@@ -58,9 +61,38 @@ class Training(NamedTuple):
     learning_rate: np.ndarray
     workspace: np.ndarray
 
+    def keeping(self, *owners: Any) -> Training:
+        """The same, which keeps those objects alive: so does its first array, also after a way through compiled code."""
+        record = np.asarray(Owned(self.network, owners))
+        return type(self)(record, *self[1:])
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(
+            f"{name}: got an assignment to a Training, expected one into its arrays: training.{name}[...]"
+        )
+
+    def __reduce_ex__(self, protocol: Any) -> Any:  # what copies, deep copies and pickles ask for
+        raise TypeError(
+            "training: got a copy or pickle of it, whose addresses mean nothing there, expected none: "
+            "send the network, and call net.training there"
+        )
+
+
+def refuse_replacing(self: Training, **arrays: np.ndarray) -> Training:
+    """In place of NamedTuple's: compiled code would not see other arrays."""
+    raise TypeError(f"training: got other arrays for {', '.join(arrays)}, expected none: write into those it has")
+
+
+class Owned:
+    """The memory of an array, for one that keeps `owners` alive."""
+
+    def __init__(self, array: np.ndarray, owners: tuple):
+        self.kept, self.__array_interface__ = (array, owners), array.__array_interface__
+
 
 # The version of the layout is part of the name, and so of the types that users' functions are compiled and cached for.
 # numba pickles the class by that name; those of other versions must be found too, for an old cache file to be read at all.
+Training._replace = refuse_replacing  # type: ignore
 Training.__name__ = Training.__qualname__ = f"Training{VERSION}"
 globals()[Training.__name__] = Training
 
@@ -161,7 +193,8 @@ def make_training(layers: list[Layer], state: State, batch_size: int, **settings
     moments = [row.ctypes.data for row in state.moments]
     set_fields(
         network, NETWORK,
-        operations=operations.ctypes.data, length=len(layers), inputs=layers[0].inputs, outputs=layers[-1].outputs,
+        address=network.ctypes.data, operations=operations.ctypes.data, length=len(layers),
+        inputs=layers[0].inputs, outputs=layers[-1].outputs,
         parameters=state.parameters.ctypes.data, gradients=state.gradients.ctypes.data, size=state.parameters.size,
         m=moments[0] if moments else 0, v=moments[-1] if moments else 0, batch_size=batch_size,
         x_buffer=base + plan.x.offset, x_buffer_stride=plan.x.stride, y_buffer=base + plan.y.offset,
@@ -189,7 +222,7 @@ def fill_operation(record: np.ndarray, i: int, plan: Plan, state: State, base: i
         record, OPERATION,
         forward=layer.forward, backward=layer.backward, gradient=layer.gradient, inputs=layer.inputs, outputs=layer.outputs,
         flops=flops_of(layer),
-        activation=layer.activation, number=i, rate=float(layer.rate),
+        activation=layer.activation, number=i, rate=layer.rate,
     )  # fmt: skip
     fill_buffers(record, i, plan, base)
     if layer.weights is not None:

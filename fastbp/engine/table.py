@@ -6,7 +6,7 @@ sample; `..._stride` is the distance of their rows in bytes.
 
 from typing import NamedTuple
 
-VERSION = 3  # of these layouts; part of the name of the numba type that users' functions are compiled for
+VERSION = 4  # of these layouts; part of the name of the numba type that users' functions are compiled for
 
 
 FORWARD, BACKWARD, GRADIENT = range(3)  # the work of an operation, as a clock counts it
@@ -16,6 +16,7 @@ MINIBATCH, COST, UPDATE, STEP = range(4)  # and, after all operations, the rest 
 class Network(NamedTuple):
     """The network as a whole, and the state of the step at hand."""
 
+    address: int  # of this record itself: elsewhere it is a copy, whose addresses are another's
     operations: int  # `length` records of Operation, one after the other
     length: int
     inputs: int
@@ -111,7 +112,7 @@ class Operation(NamedTuple):
     below_stored: int
     below_stored_stride: int
     number: int  # its place in the table, a key of its random numbers
-    rate: float
+    rate: int  # address of a float64
 
 
 class Call(NamedTuple):

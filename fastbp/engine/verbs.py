@@ -7,20 +7,28 @@ a twin in `fastbp.engine.serial` that never starts a thread.
 from typing import NamedTuple
 
 import numpy as np
+from numba import types
+from numba.extending import intrinsic
 
 from fastbp._check import (
     CLEAR,
+    COPIED,
     DELTA,
     FLOAT32,
     FLOAT64,
+    GRADIENTS,
     INPUT_DELTA,
+    MOMENTS,
     NEGATIVE,
     NO_ROW,
     NOTHING,
     ORDER,
     OUT,
+    PARAMETERS,
+    READ_ONLY,
     SAMPLE_WEIGHT,
     TOO_MANY_ROWS,
+    TRAINING,
     WRONG_DTYPE,
     WRONG_LABEL,
     WRONG_NDIM,
@@ -40,7 +48,7 @@ from fastbp._check import (
 from fastbp._check import NETWORK as NETWORK_NAME
 from fastbp._code import code_per_dtype
 from fastbp._jit import inner, kernel
-from fastbp._llvm import address_of, call, fetch, on_stack, read, write
+from fastbp._llvm import I64, address_of, call, fetch, on_stack, read, write
 from fastbp.engine.minibatch import INT64_KIND, number_at
 from fastbp.engine.steps import (
     AT_COST,
@@ -64,6 +72,33 @@ OUTPUTS, BATCH_SIZE = NETWORK["outputs"] // 8, NETWORK["batch_size"] // 8
 
 
 # ------------------------------------------------------------------------------------------------------------- checks
+
+
+@intrinsic
+def written(typingctx, training):
+    """The address of the Network, of a Training that is going to be written to; where its type says that an array is
+    read-only, the name of that array, negative, for `check_training` to refuse."""
+    names = {"parameters": PARAMETERS, "gradients": GRADIENTS, "moments": MOMENTS}
+    given = dict(zip(training.fields, training, strict=True))
+    read_only = next((number for name, number in names.items() if not given[name].mutable), None)
+
+    def codegen(context, builder, signature, args):
+        if read_only is not None:
+            return I64(-read_only)
+        network = builder.extract_value(args[0], training.fields.index("network"))
+        return builder.ptrtoint(context.make_array(given["network"])(context, builder, network).data, I64)
+
+    return types.int64(training), codegen
+
+
+@inner
+def check_training(fault, network):
+    """It is the address of a Network where it was laid down."""
+    if network < 0:
+        return refuse(fault, READ_ONLY, -network, 0, 0, 0, 0)
+    if read(network, np.int64) != network:
+        return refuse(fault, COPIED, TRAINING, 0, 0, 0, 0)
+    return True
 
 
 @inner
@@ -167,6 +202,8 @@ def over_samples(slice_code):
 
         def samples_code(args, region, fault):
             a = fetch(Samples, args)
+            if not check_training(fault, a.network):
+                return 0
             t = fetch(Network, a.network)
             x, y, weights, order = fetch(Array, a.x), fetch(Array, a.y), fetch(Array, a.weights), fetch(Array, a.order)
             if checked(t, a, x, y, weights, order, fault):
@@ -210,6 +247,8 @@ def forward_code(real):
     kind = kind_of_dtype(real)
 
     def forward_code(network, x, out, trains, region, fault):
+        if not check_training(fault, network):
+            return 0
         t, given, result = fetch(Network, network), fetch(Array, x), fetch(Array, out)
         if check_rows_and_out(fault, t, given, result, kind):
             s = on_stack(Slice(network, x, 0, 0, 0, 0, 0, given.rows, 0, out, 0.0, 0.0, -1))
@@ -228,6 +267,8 @@ def backward_code(real):
     kind = kind_of_dtype(real)
 
     def backward_code(network, delta, input_delta, region, fault):
+        if not check_training(fault, network):
+            return 0
         t, d, below = fetch(Network, network), fetch(Array, delta), fetch(Array, input_delta)
         if (
             check_real(fault, DELTA, d, 2)
@@ -247,12 +288,17 @@ def backward_code(real):
     return backward_code
 
 
+@code_per_dtype
+def step_code(real):
+    def step_code(network, region, fault):
+        if check_training(fault, network):
+            call(update(real), (network, region))
+        return 0
+
+    return step_code
+
+
 # -------------------------------------------------------------------------------------------------------------- verbs
-
-
-@inner
-def samples_block(training, x, y, weights, order, most, cost):
-    return Samples(address_of(training.network), x, y, weights, order, most, cost)
 
 
 @kernel
@@ -289,7 +335,7 @@ def backward(training, delta, input_delta=None):
     fault = on_stack(CLEAR)
     call(
         backward_code(training.parameters),
-        (address_of(training.network), describe(delta), describe(input_delta), region(), fault),
+        (written(training), describe(delta), describe(input_delta), region(), fault),
     )
     raise_fault(fault)
 
@@ -297,7 +343,9 @@ def backward(training, delta, input_delta=None):
 @kernel
 def step(training):
     """One update of the parameters by the gradients of the last `backward`, at `training.learning_rate[0]`."""
-    call(update(training.parameters), (address_of(training.network), region()))
+    fault = on_stack(CLEAR)
+    call(step_code(training.parameters), (written(training), region(), fault))
+    raise_fault(fault)
 
 
 class Result(NamedTuple):
@@ -318,7 +366,7 @@ def train_step(training, x, y, sample_weight=None):
     """
     cost, fault = on_stack(NO_RESULT), on_stack(CLEAR)
     most = training.network[BATCH_SIZE]
-    block = samples_block(training, describe(x), describe(y), describe(sample_weight), describe(None), most, cost)
+    block = Samples(written(training), describe(x), describe(y), describe(sample_weight), describe(None), most, cost)
     call(train_code(training.parameters), (on_stack(block), region(), fault))
     raise_fault(fault)
     return read(cost, np.float64)
@@ -332,7 +380,7 @@ def train_epoch(training, x, y, order=None, sample_weight=None):
     Stops, and returns NaN, before a step whose cost is not finite.
     """
     cost, fault = on_stack(NO_RESULT), on_stack(CLEAR)
-    block = samples_block(training, describe(x), describe(y), describe(sample_weight), describe(order), 0, cost)
+    block = Samples(written(training), describe(x), describe(y), describe(sample_weight), describe(order), 0, cost)
     call(train_code(training.parameters), (on_stack(block), region(), fault))
     raise_fault(fault)
     return read(cost, np.float64)
@@ -342,7 +390,9 @@ def train_epoch(training, x, y, order=None, sample_weight=None):
 def evaluate(training, x, y, sample_weight=None):
     """The mean cost over x (rows, inputs) and y, any number of rows, without training. Arguments as `train_step`."""
     cost, fault = on_stack(NO_RESULT), on_stack(CLEAR)
-    block = samples_block(training, describe(x), describe(y), describe(sample_weight), describe(None), 0, cost)
+    block = Samples(
+        address_of(training.network), describe(x), describe(y), describe(sample_weight), describe(None), 0, cost
+    )
     call(evaluate_code(training.parameters), (on_stack(block), region(), fault))
     raise_fault(fault)
     return read(cost, np.float64)

@@ -47,7 +47,7 @@ class Exchange:
         modules: Sequence[str] | None = None,
         prefix: str = "",
         dtype: Any = None,
-        seed: int = 0,
+        seed: int | None = 0,
     ) -> Sequential:
         """A network of the dense layers whose weight and bias a PyTorch state_dict holds.
 
@@ -70,7 +70,7 @@ class Exchange:
         return torch.module_of(self.layers, self.dtype.name)
 
     @classmethod
-    def from_torch(cls, module: Any, *, dtype: Any = None, seed: int = 0) -> Sequential:
+    def from_torch(cls, module: Any, *, dtype: Any = None, seed: int | None = 0) -> Sequential:
         """The network of a `torch.nn.Sequential` of Linear, activations and Dropout, nested or not (extra `torch`).
 
         Flatten at the start is left out: x is (rows, inputs) in any case. ValueError, with the module's name, for others.
@@ -95,7 +95,7 @@ class Exchange:
         return sklearn.estimator_of(self.layers, classes, multilabel)
 
     @classmethod
-    def from_sklearn(cls, mlp: Any, *, dtype: Any = None, seed: int = 0) -> Sequential:
+    def from_sklearn(cls, mlp: Any, *, dtype: Any = None, seed: int | None = 0) -> Sequential:
         """The network of a fitted MLPClassifier or MLPRegressor.
 
         Its output is what scikit-learn applies softmax, logistic or exp to, the logits that fastbp's costs take: column j

@@ -22,7 +22,7 @@ class Linear(NamedTuple):
 Part = Linear | Dropout
 
 
-def assemble(cls: Any, parts: Sequence[Part], dtype: Any, seed: int) -> Any:
+def assemble(cls: Any, parts: Sequence[Part], dtype: Any, seed: int | None) -> Any:
     """A Sequential of copies of the parts; without a dtype it is float64 if any parameter is, else float32.
 
     ValueError, with the name, for shapes that do not chain and for numbers that are not finite in that dtype.

@@ -104,6 +104,8 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
             self._refuse_with_lbfgs(validation_data, callbacks)
         check_callbacks(callbacks, validated=self.early_stopping or validation_data is not None)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        if not first:
+            self._network_for().refuse_read_only()
         given = y
         X, y = self._validate_input(X, y, incremental, reset=first)
         X = handy(X)

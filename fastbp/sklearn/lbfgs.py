@@ -26,6 +26,7 @@ class Cost:
     """The cost of all samples and its gradient, as a function of the parameters: float64 to float64."""
 
     def __init__(self, net: Sequential, objective: Objective, samples: Samples, penalty: float):
+        net.refuse_read_only()
         self.net, self.objective, self.penalty = net, objective, penalty
         neurons = 2 * sum(layer.outputs for layer in net.layers) + net.inputs
         self.samples, self.count = samples, len(samples)

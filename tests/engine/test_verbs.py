@@ -1,5 +1,11 @@
 """The verbs: what they take, what they refuse (with nothing changed), from Python and from `@njit`."""
 
+import copy
+import gc
+import multiprocessing
+import pickle
+import weakref
+
 import numpy as np
 import pytest
 from numba import njit
@@ -229,3 +235,123 @@ def test_forward_takes_any_number_of_rows_but_backward_needs_those_of_one_miniba
     assert verbs.forward(training, X[:0]).shape[0] == 0
     with pytest.raises(ValueError, match="delta: got 10 rows, expected 0, as in x"):
         verbs.backward(training, np.zeros((10, 3), training.parameters.dtype))
+
+
+# ----------------------------------------------------------------------------------------- addresses and their owner
+
+WAYS_TO_COPY = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "deepcopy of what holds it": lambda training: copy.deepcopy({"agent": [training]}),
+    "pickle": pickle.dumps,
+    "old pickle": lambda training: pickle.dumps(training, 0),
+    "a spawned process": lambda training: multiprocessing.get_context("spawn").Process(args=(training,)).start(),
+}
+
+
+@pytest.mark.parametrize("way", WAYS_TO_COPY)
+def test_a_training_is_not_copied_nor_sent(way):
+    with pytest.raises(
+        TypeError, match=r"training: got .* expected none: send the network, and call net.training there"
+    ):
+        WAYS_TO_COPY[way](training_of(network()))
+
+
+def test_other_arrays_do_not_take_the_place_of_a_training_s():
+    training = training_of(network())
+    with pytest.raises(
+        TypeError, match="training: got other arrays for learning_rate, expected none: write into those"
+    ):
+        training._replace(learning_rate=np.ones(1))
+
+
+VERBS = {
+    "forward": (X[:8],),
+    "predict": (X[:8],),
+    "backward": (DELTA,),
+    "step": (),
+    "train_step": (X[:8], Y[:8]),
+    "train_epoch": (X, Y),
+    "evaluate": (X, Y),
+}
+COPIED = "training: got a copy, whose addresses are another's"
+
+
+@pytest.mark.parametrize("verbs", [engine, engine.serial])
+@pytest.mark.parametrize("verb", VERBS)
+def test_arrays_that_were_copied_nevertheless_are_refused(verb, verbs):
+    net = network()
+    training = training_of(net)
+    engine.forward(training, X[:8])
+    before = state(net, training)
+    twin = type(training)(*(array.copy() for array in training))
+    with pytest.raises(TypeError, match=COPIED):
+        getattr(verbs, verb)(twin, *VERBS[verb])
+    assert state(net, training) == before
+
+
+IN_A_GLOBAL = """
+    import numpy as np, fastbp as fb
+    from numba import njit
+    from fastbp import engine
+
+    x, y = np.ones((8, 5), np.float32), np.arange(8) % 3
+    net = fb.Sequential(fb.Dense(5, 3))
+    training = net.training("softmax_cross_entropy", "sgd", 8)
+    before = net.parameters.tobytes()
+
+    @njit
+    def train():
+        return engine.train_step(training, x, y)
+
+    @njit
+    def predict():
+        return engine.predict(training, x)
+
+    for function in (train, predict):
+        try:
+            function()
+        except TypeError as refused:
+            print(refused)
+    assert net.parameters.tobytes() == before
+"""
+
+
+def test_a_training_in_a_global_variable_of_compiled_code_is_refused(run_python):
+    """numba makes constants of the arrays in global variables: copies, which the process may not write."""
+    sentences = run_python(IN_A_GLOBAL, cache=None).stdout.splitlines()
+    assert [sentence.startswith(COPIED) for sentence in sentences] == [True, True]
+
+
+@pytest.mark.parametrize("vector", ["parameters", "gradients", "moments"])
+@pytest.mark.parametrize("verb", ["backward", "step", "train_step", "train_epoch"])
+def test_verbs_do_not_write_what_was_made_read_only(verb, vector):
+    net = network()
+    training = training_of(net)
+    engine.forward(training, X[:8])
+    before = state(net, training)
+    getattr(training, vector).flags.writeable = False
+    with pytest.raises(ValueError, match=rf"{vector}: got a read-only array, expected one that can be written"):
+        getattr(engine, verb)(training, *VERBS[verb])
+    assert state(net, training) == before
+    assert np.isfinite(engine.predict(training, X)).all()
+
+
+@njit
+def handed_back(training):
+    return training
+
+
+@pytest.mark.parametrize("through", [lambda training: training, handed_back, lambda training: training.network])
+def test_a_training_keeps_its_network_and_its_cost_alive(through):
+    net = network()
+    loss = fb.losses.Huber(0.5)
+    kept = through(training_of(net, loss=loss))
+    owner, cost = weakref.ref(net), weakref.ref(loss)
+    del net, loss
+    gc.collect()
+    assert owner() is not None
+    assert cost() is not None
+    del kept
+    gc.collect()
+    assert owner() is None

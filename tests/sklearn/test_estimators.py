@@ -216,3 +216,27 @@ def test_what_is_missing_is_named(run_python):
         """,
         cache=None,
     )
+
+
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+def test_a_memory_mapped_estimator_is_trained_in_memory_of_its_own(kind, mode, tmp_path):
+    e = kind(max_iter=5, random_state=0, warm_start=True).fit(X, Y)
+    joblib.dump(e, tmp_path / "e.joblib")
+    content = (tmp_path / "e.joblib").read_bytes()
+    mapped = joblib.load(tmp_path / "e.joblib", mmap_mode=mode)
+    for trained in (e, mapped):
+        trained.partial_fit(X, Y)
+        trained.fit(X, Y)
+    np.testing.assert_array_equal(mapped.coefs_[0], e.coefs_[0])
+    assert (tmp_path / "e.joblib").read_bytes() == content
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_an_estimator_whose_parameters_are_read_only_is_left_alone(solver):
+    e = MLPRegressor(max_iter=5, random_state=0, warm_start=True, solver=solver).fit(X, Y)
+    e.network_.parameters.flags.writeable = False
+    before = e.predict(X)
+    with pytest.raises(ValueError, match="parameters: got a vector that was made read-only"):
+        e.fit(X, Y)
+    np.testing.assert_array_equal(e.predict(X), before)
