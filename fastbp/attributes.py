@@ -34,9 +34,7 @@ class Declared:
     def _refuse_unless_settable(self, name: str) -> None:
         kind = type(self)
         if is_fixed(kind, name) and (name in vars(self) or isinstance(getattr(kind, name), property)):
-            raise AttributeError(
-                f"{name}: got an assignment, expected none: it is fixed when a {kind.__name__} is made"
-            )
+            raise AttributeError(f"{name}: got an assignment, expected none: {kind.__name__}.{name} can only be read")
         if kind._of_fastbp and not is_declared(kind, name):
             settable = sorted(n for n in names_of(kind) if is_declared(kind, n) and not is_fixed(kind, n))
             raise AttributeError(

@@ -116,11 +116,11 @@ REFUSED = {
     ),
     "fixed": (
         lambda: network().layers[0], "activation", "tanh", AttributeError,
-        "activation: got an assignment, expected none: it is fixed when a Dense is made",
+        "activation: got an assignment, expected none: Dense.activation can only be read",
     ),
     "a property": (
         network, "outputs", 4, AttributeError,
-        "outputs: got an assignment, expected none: it is fixed when a Sequential is made",
+        "outputs: got an assignment, expected none: Sequential.outputs can only be read",
     ),
     "rate": (
         lambda: network().layers[1], "rate", 1.0, ValueError, "rate: got 1.0, expected a finite number >= 0 and < 1"
