@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,21 +39,46 @@ def initial_weights(
     return coefs, intercepts
 
 
-def built(
-    units: list[int],
-    activations: list[Any],
-    dropout: Any,
-    coefs: list[np.ndarray],
-    intercepts: list[np.ndarray],
-    seed: int,
-) -> Sequential:
-    """The network of the given weights; its last layer gives logits, logarithms of means, or plain numbers."""
-    rates = [*one_each("dropout", dropout, len(activations)), 0.0]
-    layers: list[Layer] = []
-    for (n, m), activation, rate, coef, bias in zip(
-        pairwise(units), [*activations, "identity"], rates, coefs, intercepts, strict=True
-    ):
-        layers.append(Dense(n, m, activation, weight_init=np.asarray(coef).T, bias_init=np.asarray(bias)))
-        if rate:
-            layers.append(Dropout(float(rate)))
-    return Sequential(*layers, dtype=np.asarray(coefs[0]).dtype, seed=seed)
+class Blueprint(NamedTuple):
+    """What a network is built from, beside its weights."""
+
+    units: tuple[int, ...]
+    activations: tuple[Any, ...]  # of the hidden layers
+    rates: tuple[float, ...]  # of the dropout after each of them
+
+    @classmethod
+    def of(cls, estimator: Any, units: list[int]) -> Blueprint:
+        """By the estimator's settings, for so many neurons a layer."""
+        count = len(units) - 2
+        rates = (float(rate) for rate in one_each("dropout", estimator.dropout, count))
+        return cls(tuple(units), tuple(activations_of(estimator.activation, count)), tuple(rates))
+
+    def built(self, coefs: list[np.ndarray], intercepts: list[np.ndarray], seed: int) -> Sequential:
+        """The network of those weights; its last layer gives logits, logarithms of means, or plain numbers."""
+        layers: list[Layer] = []
+        for (n, m), activation, rate, coef, bias in zip(
+            pairwise(self.units), [*self.activations, "identity"], [*self.rates, 0.0], coefs, intercepts, strict=True
+        ):
+            layers.append(Dense(n, m, activation, weight_init=coef.T, bias_init=bias))
+            if rate:
+                layers.append(Dropout(rate))
+        return Sequential(*layers, dtype=np.result_type(coefs[0], np.float32), seed=seed)
+
+
+def sizes_of(coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> list[int]:
+    """Neurons of all layers, from the input to the output."""
+    return [len(coefs[0]), *(len(bias) for bias in intercepts)]
+
+
+def checked_sizes(coefs: list[np.ndarray], intercepts: list[np.ndarray], inputs: int, outputs: int) -> list[int]:
+    """`sizes_of` weights that a user has assigned: real, finite, and in a chain from the inputs to the outputs."""
+    if not len(coefs) == len(intercepts) > 0:
+        raise ValueError(f"coefs_: got {len(coefs)} arrays, expected as many as intercepts_ has, {len(intercepts)}")
+    units = [inputs, *(bias.size for bias in intercepts[:-1]), outputs]
+    for i, (n, m) in enumerate(pairwise(units)):
+        for name, array, shape in (("coefs_", coefs[i], (n, m)), ("intercepts_", intercepts[i], (m,))):
+            if array.shape != shape:
+                raise ValueError(f"{name}[{i}]: got shape {array.shape}, expected {shape}")
+            if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+                raise ValueError(f"{name}[{i}]: got what are not finite numbers, expected them")
+    return units

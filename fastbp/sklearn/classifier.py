@@ -5,20 +5,19 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy.special import log_expit, log_softmax
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
-from sklearn.utils.validation import validate_data
 
 from fastbp import kernels
 from fastbp.activations import Activation
 from fastbp.losses import Loss
 from fastbp.model import Sequential
-from fastbp.sklearn import objective, scores
+from fastbp.sklearn import held, objective, scores
 from fastbp.sklearn.estimator import MultilayerPerceptron
 from fastbp.sklearn.hooks import with_callbacks
 from fastbp.sklearn.sparse import output_of
@@ -112,30 +111,38 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         self.restore_best_weights = restore_best_weights
 
     @with_callbacks
-    def fit(self, X, y, sample_weight=None, *, validation_data=None, callbacks=()):
+    def fit(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        validation_data=None,
+        X_val=None,
+        y_val=None,
+        sample_weight_val=None,
+        callbacks=(),
+    ):
         """Train on X (rows, features), dense or sparse, and labels y, (rows,) or a matrix of 0 and 1 (rows, labels).
 
         validation_data: (X, y) or (X, y, sample_weight) to measure `validation_loss_curve_` on, and for `early_stopping` in
-        place of a part of the training data. callbacks: fastbp's, called after every epoch. Returns self. Raises ValueError and
-        TypeError for what it cannot take, and ValueError where the loss of finite data is not finite.
+        place of a part of the training data; or X_val, y_val and sample_weight_val, of which a pipeline made with
+        `transform_input=["X_val"]` transforms the first. callbacks: fastbp's, called after every epoch. Returns self. Raises
+        ValueError and TypeError for what it cannot take, with the estimator as it was, RuntimeError while another thread trains
+        it, and ValueError where the loss of finite data is not finite.
         """
-        self._validate_params()
-        return self._fit(X, y, sample_weight, validation_data, callbacks)
+        validation = held.given(validation_data, X_val, y_val, sample_weight_val)
+        return self._fit(X, y, sample_weight, validation, callbacks)
 
     @available_if(lambda estimator: estimator._check_solver())
     @with_callbacks
     def partial_fit(self, X, y, sample_weight=None, classes=None):
         """One epoch over X and y; a `fit` of as many epochs gives the same bits. `classes`: all of them, in the first call."""
-        if not hasattr(self, "coefs_"):
-            self._validate_params()
         if self.class_weight == "balanced":
             raise ValueError(
                 "class_weight: got 'balanced' in partial_fit, expected a dict: it sees a part of the classes"
             )
-        if _check_partial_fit_first_call(self, classes):
-            multilabel = type_of_target(y).startswith("multilabel")
-            self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
-        return self._fit(X, y, sample_weight, None, (), incremental=True)
+        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
     def predict(self, X):
         """The classes (rows,), or a matrix of 0 and 1 (rows, labels)."""
@@ -148,51 +155,62 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
 
     def predict_proba(self, X):
         """Probabilities (rows, classes), in the order of `classes_`; of several labels each by itself."""
-        output = self._output(X)
-        if self.out_activation_ == "softmax":
-            return kernels.softmax(output)
-        chances = kernels.activate(output, Activation.SIGMOID)
-        return np.hstack([1 - chances, chances]) if chances.shape[1] == 1 else chances
+        return self._chances(self._logits(X))
 
     def predict_log_proba(self, X):
-        """The logarithm of `predict_proba`."""
-        chances = self.predict_proba(X)
-        return np.log(chances, out=chances)
+        """The logarithm of `predict_proba`, also of what is too small for its dtype."""
+        logits = self._logits(X)
+        logarithms = log_softmax(logits, axis=1) if self.out_activation_ == "softmax" else log_expit(logits)
+        chances = self._chances(logits)
+        return np.log(chances, out=logarithms, where=chances > 0.5)  # with its ties among those next to 1
+
+    def _logits(self, X: Any) -> np.ndarray:
+        """What softmax or the logistic function makes probabilities of, those of two classes by themselves."""
+        output = self._output(X)
+        single = self.out_activation_ == "logistic" and output.shape[1] == 1
+        return np.hstack([-output, output]) if single else output
+
+    def _chances(self, logits: np.ndarray) -> np.ndarray:
+        softmax = self.out_activation_ == "softmax"
+        return kernels.softmax(logits) if softmax else kernels.activate(logits, Activation.SIGMOID)
 
     # ------------------------------------------------------------------------------------------------- for the fit
 
-    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, np.ndarray]:
-        X, y = validate_data(
-            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=(np.float64, np.float32), reset=reset
-        )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        if not hasattr(self, "classes_") or not (self.warm_start or incremental):
+    _y_numeric = False
+
+    def _learn_classes(self, y: Any, classes: Any, incremental: bool) -> None:
+        refuse_none(y)
+        if incremental and _check_partial_fit_first_call(self, classes):
+            multilabel = type_of_target(y).startswith("multilabel")
+            self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
+        elif not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
-        else:
-            self._refuse_other_classes(unique_labels(y))
-        return X, self._as_targets(y, X.dtype)
-
-    def _refuse_other_classes(self, classes: np.ndarray) -> None:
-        if self.warm_start and set(classes) != set(self.classes_):
+        elif self.warm_start and set(found := unique_labels(y)) != set(self.classes_):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous call to fit. Previously got "
-                f"{self.classes_}, `y` has {classes}"
+                f"{self.classes_}, `y` has {found}"
             )
+
+    def _as_targets(self, y: Any, dtype: Any) -> np.ndarray:
+        refuse_none(y)
+        kind, classes = self._label_binarizer.y_type_, len(self.classes_)
+        columns = (classes,) if kind.startswith("multilabel") else ()
+        if y.shape[1:] != columns:
+            raise ValueError(f"y: got shape {y.shape}, expected {(len(y), *columns)}, as y had in the first fit")
+        if columns and not np.isin(y, (0, 1)).all():
+            raise ValueError("y: got other values in a matrix of labels, expected 0 and 1")
+        if not columns and not np.isin(y, self.classes_).all():
+            self._refuse_unknown(unique_labels(y))
+        if kind == "multiclass":
+            return np.searchsorted(self.classes_, y)
+        return self._label_binarizer.transform(y).astype(dtype)
+
+    def _refuse_unknown(self, classes: np.ndarray) -> None:
         if not np.isin(classes, self.classes_).all():
             raise ValueError(
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
             )
-
-    def _as_targets(self, y: Any, dtype: Any) -> np.ndarray:
-        if self._label_binarizer.y_type_ == "multiclass":
-            y = np.asarray(y)
-            places = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
-            if (self.classes_[places] != y).any():
-                self._refuse_other_classes(unique_labels(y))
-            return places
-        return self._label_binarizer.transform(y).astype(dtype)
 
     def _outputs_of(self, y: np.ndarray) -> tuple[int, str]:
         return (len(self.classes_), "softmax") if y.ndim == 1 else (y.shape[1], "logistic")
@@ -216,3 +234,9 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def refuse_none(y: np.ndarray) -> None:
+    """A label is missing: to sort it among the others ends in an error about comparisons."""
+    if y.dtype == object and None in (labels := y.ravel().tolist()):
+        raise ValueError(f"y: got None in row {labels.index(None) * len(y) // y.size}, expected a class in every row")

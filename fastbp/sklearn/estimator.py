@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -17,18 +18,23 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from fastbp.activations import CustomActivation, names
 from fastbp.callbacks import as_callbacks
+from fastbp.data import as_weights
 from fastbp.layers import Dense
 from fastbp.model import Sequential
 from fastbp.optimizers import Optimizer
-from fastbp.sklearn.architecture import activations_of, built, initial_weights
-from fastbp.sklearn.hooks import CallbackSupportMixin, Hooks
+from fastbp.sklearn.architecture import Blueprint, checked_sizes, initial_weights, sizes_of
+from fastbp.sklearn.calls import unchanged_if_refused
+from fastbp.sklearn.held import Given
+from fastbp.sklearn.hooks import CallbackSupportMixin
 from fastbp.sklearn.lbfgs import fit_lbfgs
 from fastbp.sklearn.objective import Objective
 from fastbp.sklearn.solvers import Rate
 from fastbp.sklearn.sparse import handy, output_of
 from fastbp.sklearn.stochastic import Data, Epochs, Fit, check_callbacks
+from fastbp.sklearn.warned import as_one_column, warn
 from fastbp.sklearn.workers import one_thread_in_workers
 
+EXACT = tuple(map(np.dtype, "?bBhHiIlLqQef"))  # what a network of either dtype reads as it is
 SOLVERS = ("lbfgs", "sgd", "adam", "adamw", "rmsprop", "adagrad")
 
 
@@ -67,15 +73,23 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         "restore_best_weights": ["boolean"],
     }
 
+    # The pictures of estimators and of their parameters in notebooks link to scikit-learn's description of them.
+    _doc_link_module = "fastbp"
+
+    def _doc_link_url_param_generator(self) -> dict[str, str]:
+        return {"estimator_module": "sklearn.neural_network", "estimator_name": type(self).__name__}
+
     # ---------------------------------------------------------------------------------------------- what differs
 
+    _y_numeric: ClassVar[bool]
+
     @abstractmethod
-    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, np.ndarray]:
-        """X, and y as the network takes it: labels (rows,) of many classes, numbers (rows, outputs) otherwise."""
+    def _learn_classes(self, y: Any, classes: Any, incremental: bool) -> None:
+        """What the first y of all says of those that follow, or that this one does not go with it."""
 
     @abstractmethod
     def _as_targets(self, y: Any, dtype: Any) -> np.ndarray:
-        """y of a validation set in that form."""
+        """y as the network takes it: labels (rows,) of many classes, numbers (rows, outputs) otherwise."""
 
     @abstractmethod
     def _objective(self, y: np.ndarray, weights: np.ndarray | None) -> Objective: ...
@@ -97,35 +111,68 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
     # ------------------------------------------------------------------------------------------------------- fits
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, validation_data: Any, callbacks: Any, incremental: bool = False
-    ) -> Any:
-        callbacks = as_callbacks(callbacks)
-        if self.solver == "lbfgs":
-            self._refuse_with_lbfgs(validation_data, callbacks)
-        check_callbacks(callbacks, validated=self.early_stopping or validation_data is not None)
-        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-        if not first:
-            self._network_for().refuse_read_only()
-        given = y
-        X, y = self._validate_input(X, y, incremental, reset=first)
-        X = handy(X)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
-        sample_weight = self._weights_of_samples(given, sample_weight)
-        random = check_random_state(self.random_state)
-        if first:
-            self._initialize(X, y, random)
+        self, X: Any, y: Any, sample_weight: Any, validation: Given | None = None, callbacks: Any = (),
+        incremental: bool = False, classes: Any = None,
+    ) -> Any:  # fmt: skip
+        self._validate_changed()
+        with unchanged_if_refused(self):
+            train = self._prepared(X, y, sample_weight, validation, as_callbacks(callbacks), incremental, classes)
         with one_thread_in_workers():
-            if self.solver == "lbfgs":
-                net = self._network_for(random)
-                fit_lbfgs(self, net, self._objective(y, sample_weight), X, y, sample_weight)
-            else:
-                self._fit_stochastic(X, y, sample_weight, validation_data, callbacks, incremental, random)
+            train()
         return self
 
-    def _refuse_with_lbfgs(self, validation_data: Any, callbacks: tuple) -> None:
+    def _prepared(
+        self, X: Any, y: Any, sample_weight: Any, validation: Given | None, callbacks: tuple, incremental: bool,
+        classes: Any,
+    ) -> Callable[[], None]:  # fmt: skip
+        """What trains the network, after everything has been looked at."""
+        self._refuse_together(validation, callbacks, incremental)
+        check_callbacks(callbacks, validated=self.early_stopping or validation is not None)
+        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        if not first:
+            self._network().refuse_read_only()
+        X, y, weights = self._checked(X, y, sample_weight, None if first else self.network_.dtype)
+        self._learn_classes(y, classes, incremental)
+        dtype = X.dtype if first else self.network_.dtype
+        weights, y, X = self._weights_of_samples(y, weights), self._as_targets(y, dtype), handy(X)
+        units, random = self._units_of(X, y), check_random_state(self.random_state)
+        start = initial_weights(units, self.activation == "logistic", dtype, random) if first else None
+        if first:
+            self.n_iter_ = self.t_ = 0
+            self.n_layers_ = len(units)
+        else:
+            self._refuse_other_sizes(units)
+        self.n_outputs_, self.out_activation_ = self._outputs_of(y)
+        if self.solver == "lbfgs":
+            net = self._network_for(start, random)
+            return partial(fit_lbfgs, self, net, self._objective(y, weights), X, y, weights)
+        held = None
+        if validation is not None:
+            held = self._held(validation, y, dtype)
+        elif self.early_stopping:
+            X, y, weights, held = self._split(X, y, weights, random)
+        self._begin_records(first, held is not None)
+        epochs = Epochs(
+            self, self._network_for(start, random), self._objective(y, weights), Data(X, y, weights), held,
+            batch_size=self._rows_at_once(X.shape[0]), epochs=1 if incremental else self.max_iter,
+            rate=self._rate_for(incremental),
+        )  # fmt: skip
+        return Fit(self, epochs, callbacks, incremental).run
+
+    def _validate_changed(self) -> None:
+        """Look at the parameters, where they are others than those that were looked at last."""
+        given = [getattr(self, name) for name in self._parameter_constraints]
+        if any(a is not b for a, b in zip(given, getattr(self, "_validated", [object()]), strict=False)):
+            self._validate_params()
+        self._validated = given
+
+    def _refuse_together(self, validation: Given | None, callbacks: tuple, incremental: bool) -> None:
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        if self.solver != "lbfgs":
+            return
         for name, given in (
-            ("validation_data", validation_data is not None),
+            (validation.name if validation else "", validation is not None),
             ("callbacks", bool(callbacks) or hasattr(self, "_skl_callbacks")),
             ("dropout", np.any(self.dropout)),
             ("restore_best_weights", self.restore_best_weights),
@@ -133,57 +180,73 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
             if given:
                 raise ValueError(f"{name}: got one with solver='lbfgs', expected it with a solver that has epochs only")
 
-    def _initialize(self, X: Any, y: np.ndarray, random: np.random.RandomState) -> None:
-        """New weights, and attributes as before a first epoch."""
-        outputs, self.out_activation_ = self._outputs_of(y)
-        units = [X.shape[1], *np.atleast_1d(self.hidden_layer_sizes).tolist(), outputs]
-        if min(units[1:]) <= 0:
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {units[1:-1]}.")
-        self.n_outputs_, self.n_layers_ = outputs, len(units)
-        self.n_iter_ = self.t_ = 0
-        self.__dict__.pop("network_", None)
-        self.coefs_, self.intercepts_ = initial_weights(units, self.activation == "logistic", X.dtype, random)
-        if self.solver != "lbfgs":
+    def _checked(self, X: Any, y: Any, sample_weight: Any, dtype: np.dtype | None) -> tuple:
+        """X, y and weights by scikit-learn's rules, for a network of that dtype; for one to be made where it is None."""
+        X, y = validate_data(
+            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=self._y_numeric,
+            dtype=(np.float64, np.float32) if dtype is None else (dtype, np.float32), reset=dtype is None,
+        )  # fmt: skip
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = as_one_column(y)
+        if sample_weight is not None:
+            sample_weight = as_weights("sample_weight", _check_sample_weight(sample_weight, X), X.shape[0])
+        return X, y, sample_weight
+
+    def _held(self, given: Given, trained: np.ndarray, dtype: np.dtype) -> Data:
+        """The validation data, looked at as X and y are."""
+        try:
+            X, y, weights = self._checked(given.X, given.y, given.weights, dtype)
+            held = self._as_targets(y, dtype)
+            if held.shape[1:] != trained.shape[1:]:
+                raise ValueError(f"y: got shape {y.shape}, expected {(len(y), *trained.shape[1:])}, as y of the fit")
+            return Data(handy(X), held, weights)
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{given.name}: {error}") from error
+
+    def _units_of(self, X: Any, y: np.ndarray) -> list[int]:
+        """Neurons of all layers, from the input to the output."""
+        hidden = np.atleast_1d(self.hidden_layer_sizes).tolist()
+        if min(hidden, default=1) <= 0:
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
+        return [X.shape[1], *hidden, self._outputs_of(y)[0]]
+
+    def _refuse_other_sizes(self, units: list[int]) -> None:
+        """What goes on with a network goes on with its sizes."""
+        at_hand = sizes_of(self.coefs_, self.intercepts_)
+        for name, got, expected in (
+            ("hidden_layer_sizes", units[1:-1], at_hand[1:-1]), ("y", units[-1:], at_hand[-1:])
+        ):  # fmt: skip
+            if got != expected:
+                outputs = " outputs" if name == "y" else ""
+                raise ValueError(
+                    f"{name}: got {tuple(got)}{outputs}, expected {tuple(expected)}, as the network has that warm_start and"
+                    " partial_fit go on with"
+                )
+
+    def _begin_records(self, first: bool, validated: bool) -> None:
+        """What epochs are noted in: anew in a first fit, and where the fits before had no use for it; an entry an epoch."""
+        known = vars(self) if not first else {}
+        if "loss_curve_" not in known:
             self.loss_curve_: list[float] = []
+        if "validation_loss_curve_" not in known:
             self.validation_loss_curve_: list[float] | None = None
+        unknown = [float("nan")] * len(self.loss_curve_)
+        if validated and self.validation_loss_curve_ is None:
+            self.validation_loss_curve_ = [*unknown]
+        if "best_loss_" not in known or self.early_stopping != (self.best_loss_ is None):
             self._no_improvement_count = 0
             self.best_loss_ = None if self.early_stopping else np.inf
-            self.validation_scores_: list[float] | None = [] if self.early_stopping else None
+            self.validation_scores_: list[float] | None = [*unknown] if self.early_stopping else None
             self.best_validation_score_ = -np.inf if self.early_stopping else None
 
-    def _fit_stochastic(
-        self, X: Any, y: np.ndarray, weights: Any, validation_data: Any, callbacks: tuple, incremental: bool,
-        random: np.random.RandomState,
-    ) -> None:  # fmt: skip
-        if self.early_stopping and incremental:
-            raise ValueError("partial_fit does not support early_stopping=True")
-        held = None
-        if validation_data is not None:
-            held = self._given_validation(validation_data, X.dtype)
-        elif self.early_stopping:
-            X, y, weights, held = self._split(X, y, weights, random)
-        if held is not None and getattr(self, "validation_loss_curve_", None) is None:
-            self.validation_loss_curve_ = []
-        net = self._network_for(random)
-        if not incremental or not hasattr(self, "_optimizer"):
-            self._optimizer = Rate(self)
-            net._rule = None  # a new fit begins with new moments
-        hooks = Hooks(self, 1 if incremental else self.max_iter, X, y, weights)
-        epochs = Epochs(
-            self, net, self._objective(y, weights), Data(X, y, weights), held, self._rows_at_once(X.shape[0]),
-            1 if incremental else self.max_iter,
-        )  # fmt: skip
-        Fit(self, epochs, callbacks, hooks, incremental).run()
-        hooks.end()
-
-    def _given_validation(self, validation_data: Any, dtype: Any) -> Data:
-        if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
-            got = type(validation_data).__name__
-            raise TypeError(f"validation_data: got {got}, expected (X, y) or (X, y, sample_weight)")
-        X, y, *weights = validation_data
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=(np.float64, np.float32), reset=False)
-        weight = _check_sample_weight(weights[0], X) if weights and weights[0] is not None else None
-        return Data(handy(X), self._as_targets(y, dtype), weight)
+    def _rate_for(self, incremental: bool) -> Rate | None:
+        """A new learning rate, or None where `partial_fit` goes on with that of the call before."""
+        rate, before = Rate(self), getattr(self, "_optimizer", None)
+        if incremental and before is not None and before.settings == rate.settings:
+            return None
+        self._optimizer = rate
+        return rate
 
     def _split(self, X: Any, y: np.ndarray, weights: Any, random: np.random.RandomState) -> tuple:
         """The rows to train on and those held out: (X, y, weights, held)."""
@@ -202,9 +265,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         if self.batch_size == "auto":
             return min(200, rows)
         if self.batch_size > rows:
-            warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=2
-            )
+            warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
         return min(self.batch_size, rows)
 
     # ---------------------------------------------------------------------------------------------------- weights
@@ -216,27 +277,46 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         coefs, intercepts = [layer.weight.T for layer in dense], [layer.bias for layer in dense]
         return {"network_": net, "coefs_": coefs, "intercepts_": intercepts, "_views": (*coefs, *intercepts)}
 
-    def _network_for(self, random: Any = None) -> Sequential:
-        """The network, with the weights that `coefs_` and `intercepts_` hold: users may have assigned others."""
-        if not hasattr(self, "network_"):
-            seed = 0 if random is None else int(random.randint(2**63 - 1, dtype=np.int64))
-            units = [len(self.coefs_[0]), *(len(b) for b in self.intercepts_)]
-            activations = activations_of(self.activation, len(units) - 2)
-            net = built(units, activations, self.dropout, self.coefs_, self.intercepts_, seed)
-            self.__dict__.update(self.weights_in(net))
-        shown = (*self.coefs_, *self.intercepts_)
-        if len(shown) != len(self._views) or any(a is not b for a, b in zip(shown, self._views, strict=True)):
-            self.__dict__.update(self.weights_in(copy.deepcopy(self.network_)))
-            for view, values in zip(self._views, shown, strict=True):
-                view[...] = values
+    def _network_for(self, start: tuple | None, random: np.random.RandomState) -> Sequential:
+        """The network to train: one of the weights to start with, or that at hand, with the settings of today."""
+        seed = int(random.randint(2**63 - 1, dtype=np.int64)) if start else self._network().seed
+        coefs, intercepts = start or (self.coefs_, self.intercepts_)
+        blueprint = Blueprint.of(self, sizes_of(coefs, intercepts))
+        if start or blueprint != self._blueprint:
+            self._adopt(blueprint, blueprint.built(coefs, intercepts, seed))
         return self.network_
+
+    def _adopt(self, blueprint: Blueprint, net: Sequential) -> None:
+        self.__dict__.update(self.weights_in(net), _blueprint=blueprint)
+
+    def _network(self) -> Sequential:
+        """The network, with the weights that `coefs_` and `intercepts_` hold: users may have assigned others."""
+        shown, views = (*self.coefs_, *self.intercepts_), getattr(self, "_views", ())
+        if len(shown) != len(views) or any(a is not b for a, b in zip(shown, views, strict=True)):
+            self._take_assigned()
+        return self.network_
+
+    def _take_assigned(self) -> None:
+        coefs, intercepts = [[np.asarray(a) for a in arrays] for arrays in (self.coefs_, self.intercepts_)]
+        units, old = (
+            checked_sizes(coefs, intercepts, self.n_features_in_, self.n_outputs_),
+            getattr(self, "network_", None),
+        )
+        if old is not None and units == list(self._blueprint.units):
+            self.__dict__.update(self.weights_in(copy.deepcopy(old)))
+            for view, values in zip(self._views, (*coefs, *intercepts), strict=True):
+                view[...] = values
+        else:
+            blueprint = Blueprint.of(self, units)
+            self._adopt(blueprint, blueprint.built(coefs, intercepts, 0 if old is None else old.seed))
+            self.n_layers_ = len(units)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the views of the network's parameters: a copy has its own."""
         if hasattr(self, "network_"):
-            self._network_for()
+            self._network()
         state = super().__getstate__()
-        hidden = ("coefs_", "intercepts_", "_views") if "network_" in state else ()
+        hidden = ("_validated", *(("coefs_", "intercepts_", "_views") if "network_" in state else ()))
         return {name: value for name, value in state.items() if name not in hidden}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -250,9 +330,10 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         """The network's output for X."""
         if not hasattr(self, "coefs_"):
             check_is_fitted(self)  # to say so; where all is well it takes longer than a small prediction
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        kept = (self.network_.dtype, *EXACT)  # others are converted, and what its dtype does not hold is refused
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=kept, reset=False)
         with one_thread_in_workers():
-            return output_of(self._network_for(), X)
+            return output_of(self._network(), X)
 
     def _check_solver(self) -> bool:
         if self.solver == "lbfgs":

@@ -21,14 +21,16 @@ class Hooks:
     """The callbacks that `set_callbacks` gave an estimator, while it is fitted."""
 
     def __init__(self, estimator: Any, epochs: int, X: Any, y: Any, sample_weight: Any):
-        self.estimator = estimator
+        self.estimator, self.epochs = estimator, epochs
         self.active = hasattr(estimator, "_skl_callbacks")
         self.given = {
             "estimator": estimator, "X": X, "y": y,
             "metadata": None if sample_weight is None else {"sample_weight": sample_weight},
         }  # fmt: skip
+
+    def begin(self) -> None:
         if self.active:
-            self.whole = estimator._init_callback_context(max_subtasks=epochs)
+            self.whole = self.estimator._init_callback_context(max_subtasks=self.epochs)
             self.whole.call_on_fit_task_begin(**self.given)
 
     def begin_epoch(self) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import scipy.optimize
-from sklearn.utils.optimize import _check_optimize_result
 
 from fastbp.engine.gradient import gradient_slice
 from fastbp.layers import Dense
@@ -18,6 +17,7 @@ from fastbp.samples import Samples
 from fastbp.sklearn.objective import Objective
 from fastbp.sklearn.solvers import penalty_of
 from fastbp.sklearn.sparse import SparseSamples, part_of, rows_at_once, samples_of
+from fastbp.sklearn.warned import iterations_of
 
 NUMBERS_AT_ONCE = 4 << 20  # activations and deltas of the rows that one minibatch holds
 
@@ -77,21 +77,23 @@ class Cost:
 def fit_lbfgs(
     estimator: Any, net: Sequential, objective: Objective, X: Any, y: np.ndarray, weights: np.ndarray | None
 ) -> None:
-    """Train the network; sets `n_iter_` and `loss_`, warns where it did not converge."""
+    """Train the network; sets `n_iter_` and `loss_`, warns where it did not converge. ValueError, with the weights of before,
+    where the loss is not finite."""
+    before = net.parameters.copy()
     cost = Cost(net, objective, samples_of(net, objective.loss, X, y, weights), penalty_of(estimator))
     result = scipy.optimize.minimize(
         cost, net.parameters.astype(np.float64), method="L-BFGS-B", jac=True,
         options={"maxfun": estimator.max_fun, "maxiter": estimator.max_iter, "gtol": estimator.tol},
         callback=Report(cost) if estimator.verbose else None,
     )  # fmt: skip
-    estimator.n_iter_ = _check_optimize_result("lbfgs", result, estimator.max_iter)
     cost(result.x)
-    estimator.loss_ = cost.reported
-    if not np.isfinite(net.parameters).all():
+    if not (np.isfinite(cost.reported) and np.isfinite(net.parameters).all()):
+        net.parameters[:] = before
         raise ValueError(
             "Solver produced non-finite parameter weights. The input data may contain large values and need to be"
             " preprocessed."
         )
+    estimator.n_iter_, estimator.loss_ = iterations_of(result, estimator.max_iter), cost.reported
 
 
 class Report:

@@ -6,14 +6,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import RegressorMixin
-from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import validate_data
 
 from fastbp.losses import Loss
 from fastbp.model import Sequential
-from fastbp.sklearn import objective, scores
+from fastbp.sklearn import held, objective, scores
 from fastbp.sklearn.estimator import MultilayerPerceptron
 from fastbp.sklearn.hooks import with_callbacks
 from fastbp.sklearn.sparse import output_of
@@ -107,23 +105,34 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         self.restore_best_weights = restore_best_weights
 
     @with_callbacks
-    def fit(self, X, y, sample_weight=None, *, validation_data=None, callbacks=()):
+    def fit(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        validation_data=None,
+        X_val=None,
+        y_val=None,
+        sample_weight_val=None,
+        callbacks=(),
+    ):
         """Train on X (rows, features), dense or sparse, and numbers y, (rows,) or (rows, outputs).
 
         validation_data: (X, y) or (X, y, sample_weight) to measure `validation_loss_curve_` on, and for `early_stopping` in
-        place of a part of the training data. callbacks: fastbp's, called after every epoch. Returns self. Raises ValueError and
-        TypeError for what it cannot take, and ValueError where the loss of finite data is not finite.
+        place of a part of the training data; or X_val, y_val and sample_weight_val, of which a pipeline made with
+        `transform_input=["X_val"]` transforms the first. callbacks: fastbp's, called after every epoch. Returns self. Raises
+        ValueError and TypeError for what it cannot take, with the estimator as it was, RuntimeError while another thread trains
+        it, and ValueError where the loss of finite data is not finite.
         """
-        self._validate_params()
-        return self._fit(X, y, sample_weight, validation_data, callbacks)
+        validation = held.given(validation_data, X_val, y_val, sample_weight_val)
+        return self._fit(X, y, sample_weight, validation, callbacks)
 
     @available_if(lambda estimator: estimator._check_solver())
     @with_callbacks
     def partial_fit(self, X, y, sample_weight=None):
         """One epoch over X and y; a `fit` of so many epochs gives the same bits."""
-        if not hasattr(self, "coefs_"):
-            self._validate_params()
-        return self._fit(X, y, sample_weight, None, (), incremental=True)
+        return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X):
         """The predictions (rows,), or (rows, outputs) of several."""
@@ -135,21 +144,25 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
 
     # ------------------------------------------------------------------------------------------------- for the fit
 
-    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, np.ndarray]:
-        X, y = validate_data(
-            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=True, dtype=(np.float64, np.float32),
-            reset=reset,
-        )  # fmt: skip
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        return X, self._as_targets(y, X.dtype)
+    _y_numeric = True
+
+    def _learn_classes(self, y: Any, classes: Any, incremental: bool) -> None:
+        """Numbers have none."""
 
     def _as_targets(self, y: Any, dtype: Any) -> np.ndarray:
-        y = np.asarray(y, np.float64 if np.asarray(y).dtype.kind != "f" else None)
+        y = np.asarray(y, np.float64 if y.dtype.kind != "f" else None)
+        if not (np.abs(y) <= np.finfo(dtype).max).all():
+            raise ValueError(f"y: got {y[~(np.abs(y) <= np.finfo(dtype).max)][0]}, expected numbers that {dtype} holds")
+        if self._outputs_are_logarithms and (y < 0).any():
+            raise ValueError(f"y: got {y.min()}, expected numbers >= 0 with loss='poisson'")
         return y[:, None] if y.ndim == 1 else y
 
+    @property
+    def _outputs_are_logarithms(self) -> bool:
+        return getattr(self.loss, "name", self.loss) == "poisson"
+
     def _outputs_of(self, y: np.ndarray) -> tuple[int, str]:
-        return y.shape[1], "exp" if getattr(self.loss, "name", self.loss) == "poisson" else "identity"
+        return y.shape[1], "exp" if self._outputs_are_logarithms else "identity"
 
     def _objective(self, y: np.ndarray, weights: np.ndarray | None) -> objective.Objective:
         return objective.regression(self.loss, y, weights)

@@ -52,6 +52,11 @@ class Rate:
         self.learning_rate = self.initial
 
     @property
+    def settings(self) -> tuple:
+        """What a user has chosen: with another choice a rate begins anew."""
+        return self.rule, self.initial, self.power
+
+    @property
     def changes(self) -> bool:
         """Whether every epoch has a rate of its own."""
         return self.rule == "invscaling"

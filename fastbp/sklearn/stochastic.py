@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ from fastbp.sklearn.hooks import Hooks
 from fastbp.sklearn.objective import Objective
 from fastbp.sklearn.solvers import Rate, optimizer_of, penalty_of
 from fastbp.sklearn.sparse import AloneOnSparse, SparseSamples, samples_of
+from fastbp.sklearn.warned import warn
 
 
 class Data(NamedTuple):
@@ -31,14 +31,16 @@ class Epochs:
     """The training of one estimator's network."""
 
     def __init__(
-        self, estimator: Any, net: Sequential, objective: Objective, data: Data, held: Data | None, batch_size: int,
-        epochs: int,
+        self, estimator: Any, net: Sequential, objective: Objective, data: Data, held: Data | None, *, batch_size: int,
+        epochs: int, rate: Rate | None,
     ):  # fmt: skip
-        self.net, self.objective, self.held, self.epochs, self.rows = net, objective, held, epochs, len(data.y)
+        self.net, self.objective, self.held, self.epochs, self.data = net, objective, held, epochs, data
         loss, optimizer, validation = objective.loss, optimizer_of(estimator), None
         if held is not None:
             validation = Evaluation(net, loss, samples_of(net, loss, *held, names="validation_x validation_y"))
         samples = samples_of(net, loss, *data)
+        if rate is not None:
+            net._rule = None  # what does not go on begins with new moments
         plan = Plan(net, loss, optimizer, batch_size, epochs, samples, validation)
         self.alone = alone(plan, estimator.shuffle, penalty_of(estimator), estimator.restore_best_weights)
         self.training = self.alone.run.training
@@ -79,13 +81,12 @@ def check_callbacks(callbacks: tuple[Callback, ...], validated: bool) -> None:
 class Fit:
     """One call of `fit` or `partial_fit`: when to look up from the epochs, and what to do then."""
 
-    def __init__(
-        self, estimator: Any, epochs: Epochs, callbacks: tuple[Callback, ...], hooks: Hooks, incremental: bool
-    ):
-        self.e, self.epochs, self.callbacks, self.hooks = estimator, epochs, callbacks, hooks
+    def __init__(self, estimator: Any, epochs: Epochs, callbacks: tuple[Callback, ...], incremental: bool):
+        self.e, self.epochs, self.callbacks = estimator, epochs, callbacks
+        self.hooks = Hooks(estimator, epochs.epochs, *epochs.data)
         self.early, self.incremental = estimator.early_stopping, incremental
         self.rate: Rate = estimator._optimizer
-        self.at_each = bool(self.early or callbacks or hooks.active or estimator.verbose or self.rate.changes)
+        self.at_each = bool(self.early or callbacks or self.hooks.active or estimator.verbose or self.rate.changes)
         self.best: np.ndarray | None = None
         if estimator.solver == "sgd":
             epochs.training.learning_rate[0] = self.rate.learning_rate  # where the fit before has left it
@@ -93,18 +94,20 @@ class Fit:
     def run(self) -> None:
         e, net, history = self.e, self.epochs.net, self.epochs.alone.history
         e.n_iter_ = 0
+        self.hooks.begin()
         try:
             for callback in self.callbacks:
                 callback.on_fit_begin(net, history)
             while e.n_iter_ < self.epochs.epochs and not self.stretch():
                 pass
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=2)
+            warn("Training interrupted by user.")
         finally:
             self.epochs.alone.finish()
             end_fit(self.callbacks, net, history)
         if self.best is not None:
             net.parameters[:] = self.best
+        self.hooks.end()
 
     def stretch(self) -> bool:
         """The next epochs, so many that the rule cannot end the fit before the last of them; whether it ends it then."""
@@ -128,11 +131,11 @@ class Fit:
         """An epoch is finished."""
         e = self.e
         e.n_iter_ += 1
-        e.t_ += self.epochs.rows
+        e.t_ += len(self.epochs.data.y)
         e.loss_ = loss
         e.loss_curve_.append(loss)
-        if validation_loss is not None:
-            e.validation_loss_curve_.append(validation_loss)
+        if e.validation_loss_curve_ is not None:
+            e.validation_loss_curve_.append(float("nan") if validation_loss is None else validation_loss)
         if e.verbose:
             print(f"Iteration {e.n_iter_}, loss = {loss:.8f}")
         if self.early:
@@ -173,10 +176,9 @@ class Fit:
             print(f"{what} did not improve more than tol={self.e.tol:f} for {epochs} consecutive epochs. {consequence}")
 
     def warn_of_the_end(self) -> None:
-        warnings.warn(
+        warn(
             f"Stochastic Optimizer: Maximum iterations ({self.e.max_iter}) reached and the optimization hasn't converged yet.",
             ConvergenceWarning,
-            stacklevel=2,
         )
 
     def end_diverged(self) -> bool:
@@ -193,5 +195,5 @@ class Fit:
         if self.early:
             e.validation_scores_.append(nan)
         message = f"Stochastic Optimizer: the loss was not finite in epoch {e.n_iter_}; the weights of the best epoch are kept."
-        warnings.warn(message, ConvergenceWarning, stacklevel=2)
+        warn(message, ConvergenceWarning)
         return True

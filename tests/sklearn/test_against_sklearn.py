@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sklearn
 from sklearn import datasets, neural_network
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 
 from fastbp import sklearn as fastbp_sklearn
 
@@ -161,6 +161,24 @@ def test_warnings_and_errors_read_the_same():
     for parameters, call in calls:
         said = [outcome(call, e) for e in pair(y, **parameters)]
         assert said[0] == said[1], parameters
+
+
+def test_filters_for_scikit_learn_s_warnings_meet_these_too():
+    y = TARGETS["classes"]
+    calls = [
+        ({"max_iter": 1}, ConvergenceWarning, lambda e: e.fit(X, y)),
+        ({"max_iter": 1, "solver": "lbfgs"}, ConvergenceWarning, lambda e: e.fit(X, y)),
+        ({"batch_size": 100}, UserWarning, lambda e: e.fit(X, y)),
+        ({}, DataConversionWarning, lambda e: e.fit(X, y[:, None])),
+    ]
+    for parameters, category, call in calls:
+        for e in pair(y, **parameters):
+            for module in ("sklearn", r"sklearn\.neural_network\._multilayer_perceptron$"):
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("always")
+                    warnings.filterwarnings("ignore", category=category, module=module)
+                    call(e)
+                assert not [w for w in caught if w.category is category], (e, module)
 
 
 def test_a_loss_that_is_not_finite_is_refused_in_the_same_words():

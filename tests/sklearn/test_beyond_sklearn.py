@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import sklearn
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import mean_absolute_error
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import fastbp as fb
 from fastbp.sklearn import MLPClassifier, MLPRegressor
@@ -101,6 +104,119 @@ def test_validation_data_of_one_s_own():
         MLPClassifier().fit(X, Y, validation_data=(X, Y + 1))
 
 
+NUMBERS = np.linspace(0.0, 1.0, 150)
+LABELS = np.eye(3, dtype=int)[Y]
+
+
+def with_one(y, value):
+    y = y.astype(object) if value is None else y.astype(float)
+    y[7] = value
+    return y
+
+
+BAD_Y = [
+    (MLPRegressor(), NUMBERS, with_one(NUMBERS, np.nan), "Input y contains NaN"),
+    (MLPRegressor(), NUMBERS, with_one(NUMBERS, np.inf), "Input y contains infinity"),
+    (MLPRegressor(), NUMBERS, with_one(NUMBERS, None), "y: got nan, expected numbers that float64 holds"),
+    (MLPRegressor(), NUMBERS, NUMBERS[:-1], "inconsistent numbers of samples"),
+    (MLPRegressor("poisson"), NUMBERS, with_one(NUMBERS, -1), "y: got -1.0, expected numbers >= 0 with loss='poisson'"),
+    (MLPRegressor(fb.losses.poisson), NUMBERS, with_one(NUMBERS, -1), "y: got -1.0, expected numbers >= 0"),
+    (MLPClassifier(), Y, with_one(Y, None), "y: got None in row 7, expected a class in every row"),
+    (MLPClassifier(), Y, with_one(Y, np.nan), "Input y contains NaN"),
+    (MLPClassifier(), Y.astype(str), with_one(Y.astype(str), None), "y: got None in row 7, expected a class"),
+    (MLPClassifier(), LABELS, LABELS + 1, "y: got other values in a matrix of labels, expected 0 and 1"),
+]
+
+
+@pytest.mark.parametrize(("estimator", "good", "bad", "message"), BAD_Y)
+def test_validation_data_are_refused_as_training_data_are(estimator, good, bad, message):
+    with pytest.raises(ValueError, match=message):
+        estimator.fit(X, bad)
+    for given in ({"validation_data": (X, bad)}, {"X_val": X, "y_val": bad}):
+        with pytest.raises(ValueError, match=f"{', '.join(given)}: .*{message}"):
+            estimator.fit(X, good, **given)
+    assert not hasattr(estimator, "coefs_")
+
+
+def test_validation_data_that_do_not_fit_the_training_data_are_refused():
+    short = {"max_iter": 2}
+    cases = [
+        (MLPRegressor(**short), NUMBERS, (X, LABELS * 1.0), r"y: got shape \(150, 3\), expected \(150, 1\)"),
+        (MLPRegressor(**short), LABELS * 1.0, (X, NUMBERS), r"y: got shape \(150,\), expected \(150, 3\)"),
+        (MLPClassifier(**short), Y, (X, LABELS), r"y: got shape \(150, 3\), expected \(150,\)"),
+        (MLPClassifier(**short), LABELS, (X, LABELS[:, :2]), r"y: got shape \(150, 2\), expected \(150, 3\)"),
+        (MLPClassifier(**short), Y, (X, Y.astype(str)), "`y` has classes not in"),
+        (MLPRegressor(**short), NUMBERS, (X[:, :2], NUMBERS), "X has 2 features"),
+        (MLPRegressor(**short), NUMBERS, (X, NUMBERS, np.full(150, -1.0)), "sample_weight: got -1.0 in row 0"),
+    ]
+    for e, y, held, message in cases:
+        with pytest.raises(ValueError, match=f"validation_data: {message}"):
+            e.fit(X, y, validation_data=held)
+
+
+def test_numbers_that_float32_does_not_hold_are_refused_where_they_come_in():
+    x, y, large = X.astype("float32"), NUMBERS.astype("float32"), np.full(150, 1e39)
+    e = MLPRegressor(max_iter=2).fit(x, y)
+    for arguments, given in [((x, large), {}), ((x, y), {"validation_data": (x, large)})]:
+        with pytest.raises(ValueError, match=r"y: got 1e\+39, expected numbers that float32 holds"):
+            e.fit(*arguments, **given)
+    with np.errstate(over="ignore"):
+        for call in (lambda: e.predict(X * 1e39), lambda: e.partial_fit(X * 1e39, NUMBERS)):
+            with pytest.raises(ValueError, match="too large for dtype"):
+                call()
+        with pytest.raises(ValueError, match=r"validation_data: .*too large for dtype"):
+            e.fit(x, y, validation_data=(X * 1e39, y))
+
+
+def test_validation_data_of_a_pipeline_are_transformed():
+    x, y = load_diabetes(return_X_y=True)
+    x, y = 1e4 * x, (y - y.mean()) / y.std()
+    settings = {"random_state": 0, "max_iter": 20}
+    scaled = StandardScaler().fit(x[:300])
+    expected = MLPRegressor(**settings).fit(
+        scaled.transform(x[:300]), y[:300], validation_data=(scaled.transform(x[300:]), y[300:], np.ones(142))
+    )
+    with sklearn.config_context(enable_metadata_routing=True):
+        e = MLPRegressor(**settings).set_fit_request(X_val=True, y_val=True, sample_weight_val=True)
+        pipeline = make_pipeline(StandardScaler(), e, transform_input=["X_val"])
+        pipeline.fit(x[:300], y[:300], X_val=x[300:], y_val=y[300:], sample_weight_val=np.ones(142))
+    assert pipeline[-1].validation_loss_curve_ == expected.validation_loss_curve_
+    assert pipeline[-1].validation_loss_curve_[-1] < 1.0
+
+
+def test_validation_data_in_two_forms_or_half_of_one_are_refused():
+    cases = [
+        ({"validation_data": (X, Y), "X_val": X}, ValueError, "X_val: got one beside validation_data"),
+        ({"X_val": X}, ValueError, "y_val: got None beside X_val, expected X_val and y_val"),
+        ({"y_val": Y}, ValueError, "X_val: got None beside y_val, expected X_val and y_val"),
+        ({"sample_weight_val": Y}, ValueError, "X_val: got None beside sample_weight_val"),
+        ({"validation_data": (X, Y, Y, Y)}, TypeError, r"validation_data: got 4 of them, expected \(X, y\)"),
+        ({"solver": "lbfgs", "X_val": X, "y_val": Y}, ValueError, "X_val, y_val: got one with solver='lbfgs'"),
+    ]
+    for given, kind, message in cases:
+        with pytest.raises(kind, match=message):
+            MLPClassifier(solver=given.pop("solver", "adam")).fit(X, Y, **given)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_logarithms_of_probabilities_that_are_next_to_nothing(dtype):
+    """From the logits, where the probability itself is 0."""
+    x = np.array([[1.0], [-1.0], [0.0]], dtype)
+    for y, weights in ((np.array([0, 1, 0]), [[900.0]]), (np.arange(3), [[900.0, 0.0, -900.0]])):
+        e = MLPClassifier((), solver=fb.SGD(0.0), max_iter=1).fit(x, y)
+        e.coefs_, e.intercepts_ = [np.array(weights)], [np.zeros(len(weights[0]))]
+        found = e.predict_log_proba(x)
+        assert found.dtype == dtype
+        assert found.min() == found[0].min() == (-900.0 if len(weights[0]) == 1 else -1800.0)
+        np.testing.assert_allclose(np.exp(found), e.predict_proba(x), rtol=1e-5, atol=1e-30)
+    e = MLPClassifier((), solver=fb.SGD(0.0), max_iter=1).fit(x, np.eye(3, dtype=int))
+    e.coefs_, e.intercepts_ = [np.array([[900.0, 0.0, -900.0]])], [np.zeros(3)]
+    np.testing.assert_allclose(e.predict_log_proba(x)[0], [0.0, -np.log(2), -900.0], rtol=1e-6)
+    e = MLPClassifier((), solver=fb.SGD(0.0), max_iter=1).fit(x, np.array([0, 1, 0]))
+    e.coefs_, e.intercepts_ = [np.array([[30.0]])], [np.zeros(1)]
+    assert e.predict_proba(x)[0, 0] == pytest.approx(np.exp(-30.0))
+
+
 def test_validation_loss_of_numbers_is_stated_as_the_loss_is():
     x, y = load_diabetes(return_X_y=True)
     for loss in ("squared_error", "poisson"):
@@ -187,6 +303,18 @@ def test_callbacks_that_cannot_do_their_work_are_refused_before_anything_changes
     ):
         e.fit(X, Y, callbacks=fb.OptunaPruning(None))
     assert not hasattr(e, "coefs_")
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_lbfgs_that_meets_an_infinite_loss_fails_with_the_weights_of_before(warm_start):
+    e = MLPRegressor(solver="lbfgs", max_iter=5, random_state=0, warm_start=warm_start).fit(X, Y)
+    before = [*map(np.copy, e.coefs_)]
+    with pytest.raises(ValueError, match="Solver produced non-finite"):
+        e.fit(X, Y * 1e300)
+    for now, then in zip(e.coefs_, before, strict=True):
+        assert np.array_equal(now, then) == warm_start
+        assert np.isfinite(now).all()
 
 
 def test_the_network_trains_on_without_the_estimator_s_penalty():

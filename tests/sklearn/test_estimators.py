@@ -12,7 +12,7 @@ import joblib
 import numba
 import numpy as np
 import pytest
-import sklearn
+import sklearn.neural_network
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -167,6 +167,14 @@ def test_the_dtype_is_that_of_the_data(dtype):
         e = MLPRegressor(max_iter=5, solver=solver).fit(x.astype(dtype), y)
         assert {str(a.dtype) for a in (*e.coefs_, *e.intercepts_, e.predict(x.astype(dtype)))} == {dtype}
         assert str(MLPClassifier(max_iter=2).fit(x.astype(dtype), y).predict_proba(x).dtype) == dtype
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_the_picture_of_an_estimator_links_to_the_description_of_its_parameters(kind):
+    link = getattr(sklearn.neural_network, kind.__name__)()._get_doc_link()
+    assert "neural_network" in link
+    assert kind()._get_doc_link() == link
+    assert f'href="{link}' in make_pipeline(StandardScaler(), kind())._repr_html_()
 
 
 def test_scikit_learn_s_callbacks():
