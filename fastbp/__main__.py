@@ -6,6 +6,7 @@ Results go to stdout, progress and messages to stderr. Exit codes: 0, 2 for what
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -25,10 +26,15 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code; SystemExit from argparse for --help and bad options."""
     options = parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a label that stdout cannot encode
+    return _flushed(_run(options))
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         return options.run(options)
     except BrokenPipeError:  # of `fastbp predict ... | head`: the reader has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit would fail once more
         return 1
     except USER_ERRORS as error:
         print(f"fastbp: error: {error}", file=sys.stderr)
@@ -36,6 +42,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("fastbp: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def _flushed(code: int) -> int:
+    """The exit code, after what stdout still holds has been written; another if that fails, as on a full disk."""
+    if sys.stdout is None:  # closed
+        return code
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit would fail once more
+        if code == 0 and not isinstance(error, BrokenPipeError):
+            print(f"fastbp: error: stdout: {error.strerror}", file=sys.stderr)
+            return 2
+        return code or 1
+    return code
 
 
 def parser() -> argparse.ArgumentParser:

@@ -11,6 +11,9 @@ from fastbp import engine, kernels
 from fastbp.activations import Activation
 from fastbp.engine.dropout import dropout_backward, dropout_forward
 from fastbp.engine.gradient import gradient_slice
+from fastbp.engine.paths import sharing
+from fastbp.gemm import peak
+from fastbp.gemm.path import tell
 from fastbp.kernels.costs import COSTS, cost
 from fastbp.kernels.updates import RULES, update
 from fastbp.layers import Dense
@@ -22,7 +25,7 @@ from fastbp.optimizers import Adam
 def compile_all(dtypes: Iterable[str] = ("float32", "float64"), report: Callable[[str], None] | None = None) -> None:
     """Compile, or load, all operations of the table and the raw kernels for C-ordered arrays, on this CPU."""
     for dtype in dtypes:
-        for name, fill in (("operations", compile_operations), ("kernels", compile_kernels), ("verbs", compile_verbs)):
+        for name, fill in PARTS.items():
             began = time.perf_counter()
             fill(dtype)
             if report is not None:
@@ -73,6 +76,19 @@ def compile_verbs(dtype: str) -> None:
         module.step(training)
 
 
+def compile_measures(dtype: str) -> None:
+    """What `explain` and `bench` measure the machine with, and ask the code how it computes."""
+    for code in (sharing, peak.timed_runs, peak.burst, peak.ticks_now):
+        code.of().resolve()
+    for per_dtype in (tell, peak.multiply_adds, peak.reads):
+        per_dtype.of(dtype).resolve()
+
+
 def small_problem(dtype: str) -> tuple[Sequential, np.ndarray, np.ndarray]:
     net = Sequential(Dense(2, 4, activation="relu"), Dense(4, 3), dtype=dtype)
     return net, np.zeros((2, 2), dtype), np.zeros(2, np.int64)
+
+
+PARTS = {
+    "operations": compile_operations, "kernels": compile_kernels, "verbs": compile_verbs, "measures": compile_measures,
+}  # fmt: skip

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import bz2
+import gzip
 import importlib.util
 import json
+import lzma
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +16,8 @@ import pytest
 from fastbp import tables
 from fastbp.data import Standardizer
 from fastbp.datasets import Dataset, Recipe, load_csv, load_digits, load_features, load_npz
-from fastbp.tables import Column, describe, encode, read_column, read_table
+from fastbp.delimited import Reading
+from fastbp.tables import Column, describe, encode, read_table, require_numbers
 
 
 @pytest.fixture
@@ -43,10 +48,12 @@ class TestReadTable:
     def test_cells_by_column(self, write, delimiter, newline):
         rows = [["a", '"the b"'], ["1", " x "], ["2", '"y\nz"'], []]
         table = read_table(write(newline.join(delimiter.join(row) for row in rows)))
-        assert table.cells == {"a": ["1", "2"], "the b": ["x", "y\nz"]}
+        assert table.titles == ["a", "the b"]
+        assert table.numbers("a").tolist() == [1, 2]
+        assert (table.cells("a"), table.cells("the b")) == (["1", "2"], ["x", "y\nz"])
 
     def test_a_byte_order_mark_is_no_part_of_the_first_name(self, write):
-        assert list(read_table(write("a,b\n1,2\n", encoding="utf-8-sig")).cells) == ["a", "b"]
+        assert read_table(write("a,b\n1,2\n", encoding="utf-8-sig")).titles == ["a", "b"]
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -74,8 +81,8 @@ class TestReadTable:
 class TestColumns:
     def test_numbers_and_text(self, write):
         table = read_table(write("n,t\n 1e3,red\n-2,7\n"))
-        assert read_column(table, "n").tolist() == [1000.0, -2.0]
-        assert read_column(table, "t").tolist() == ["red", "7"]
+        assert require_numbers(table, "n").tolist() == [1000.0, -2.0]
+        assert table.cells("t") == ["red", "7"]
         assert describe(table, "n") == Column("n", None)
         assert describe(table, "t") == Column("t", ("7", "red"))
 
@@ -86,17 +93,240 @@ class TestColumns:
     def test_a_missing_value_is_named_with_row_line_and_column(self, write, cell):
         table = read_table(write(f"a,b\n1,2\n\n3,{cell}\n"))
         with pytest.raises(ValueError, match=r"table.csv: row 1 \(line 4\), column 'b': got the missing value"):
-            read_column(table, "b")
+            require_numbers(table, "b")
+        with pytest.raises(ValueError, match=r"column 'b': got the missing value .* \(1 of 2 rows have none\); drop"):
+            describe(table, "b")
 
     def test_infinity_is_refused(self, write):
         with pytest.raises(ValueError, match=r"row 1 \(line 3\), column 'a': got '-inf', expected a finite number"):
-            read_column(read_table(write("a\n1\n-inf\n")), "a")
+            require_numbers(read_table(write("a\n1\n-inf\n")), "a")
 
     def test_too_many_categories_are_taken_for_a_misprint(self, write):
         table = read_table(write("a\n" + "\n".join(map(str, range(99))) + "\n1O\n"))
         expected = r"row 99 \(line 101\), column 'a': got '1O', expected a number .*100 different values in 100 rows"
         with pytest.raises(ValueError, match=expected):
             describe(table, "a")
+
+
+class TestForms:
+    """How files of the world are written: read, or refused with the cause."""
+
+    ROWS = (("1", "0.5"), ("2", "1.5"), ("5", "2.5"))
+
+    def text(self, delimiter=",", newline="\n"):
+        return newline.join(map(delimiter.join, (("a", "b"), *self.ROWS, ())))
+
+    def read(self, path, **reading):
+        table = read_table(path, Reading(**reading))
+        return {title: table.numbers(title).tolist() for title in table.titles}
+
+    WANTED = {"a": [1.0, 2.0, 5.0], "b": [0.5, 1.5, 2.5]}  # noqa: RUF012
+
+    @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+    @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+    @pytest.mark.parametrize("above", ["", "\n", "# made in May\n#\n# a, b; c\n"])
+    def test_delimiters_line_ends_and_comments_above(self, write, delimiter, newline, above):
+        text = above.replace("\n", newline) + self.text(delimiter, newline)
+        assert self.read(write(text, encoding="utf-8-sig")) == self.WANTED
+
+    @pytest.mark.parametrize("line", ["sep=;", '"sep=;"', "SEP=;"])
+    def test_excels_line_that_names_the_delimiter(self, write, line):
+        assert self.read(write(f"{line}\r\n" + self.text(";", "\r\n"))) == self.WANTED
+
+    def test_excels_line_that_names_a_tab(self, write):
+        assert self.read(write("sep=\t\n" + self.text("\t"))) == self.WANTED
+
+    @pytest.mark.parametrize(
+        ("suffix", "compress"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)]
+    )
+    def test_compressed(self, tmp_path, suffix, compress):
+        path = tmp_path / f"table.tsv{suffix}"
+        path.write_bytes(compress(self.text("\t").encode()))
+        assert self.read(path) == self.WANTED
+        for damaged in (compress(self.text("\t").encode())[:30], b"a,b\n1,2\n"):
+            path.write_bytes(damaged)
+            with pytest.raises(ValueError, match=rf"table.tsv{suffix}: got a damaged {suffix} file"):
+                read_table(path)
+
+    def test_a_tab_separates_a_tsv_whatever_else_its_lines_hold(self, write):
+        assert self.read(write("a,b\tc\n1\t2\n", name="t.tsv")) == {"a,b": [1.0], "c": [2.0]}
+
+    def test_lines_that_two_delimiters_divide_alike_ask_for_one(self, write):
+        path = write("a;b,y\n1;5,0\n2;5,1\n")
+        with pytest.raises(ValueError, match=r"got lines that ',' and ';' divide alike.* by delimiter \(--delimiter\)"):
+            read_table(path)
+        assert self.read(path, delimiter=",")["y"] == [0.0, 1.0]
+
+    def test_a_delimiter_in_a_quoted_title_is_none(self, write):
+        assert self.read(write('"a, b";c;"d, e"\n1;2;3\n')) == {"a, b": [1.0], "c": [2.0], "d, e": [3.0]}
+
+    def test_comments_between_rows_must_be_said(self, write):
+        path = write("a,b\n1,0.5\n# later\n2,1.5\n5,2.5\n# end\n")
+        with pytest.raises(ValueError, match=r"line 3: got 1 cells, expected 2 .* comment='#' \(--comment '#'\)"):
+            read_table(path)
+        assert self.read(path, comment="#") == self.WANTED
+
+    def test_a_cell_may_begin_with_the_sign_of_a_comment(self, write):
+        assert read_table(write("a,b\n#1,2\n#2,3\n")).cells("a") == ["#1", "#2"]
+
+    @pytest.mark.parametrize("first", ["5.1,3.5,setosa", "1,2,3", "x,1e3,y", "a;1.5"])
+    def test_a_first_line_with_numbers_may_be_a_row(self, write, first):
+        path = write(f"{first}\n{first}\n")
+        with pytest.raises(ValueError, match=r"line 1: got the number .*header=False \(--header no\)"):
+            read_table(path)
+        assert len(read_table(path, Reading(header=False))) == 2
+        assert read_table(path, Reading(header=False)).titles == ["x0", "x1", "x2"][: len(re.split("[,;]", first))]
+
+    def test_titles_that_are_numbers_must_be_said(self, write):
+        assert self.read(write("2019,2020\n1,2\n"), header=True) == {"2019": [1.0], "2020": [2.0]}
+
+    @pytest.mark.parametrize(
+        ("text", "cause"),
+        [
+            (
+                '"a","b"\n"x",1,2\n"z",3,4\n',
+                "line 2: got 3 cells, expected 2 .*; a first column of row names needs a title",
+            ),
+            ("a,b\n1,2,\n3,4,\n", "line 2: got 3 cells, expected 2 as in the header; a delimiter ends the line"),
+            ("a b\n1,5 2\n", r"line 2: got 2 cells, expected 1 .*another delimiter .*--delimiter"),
+            ("a,b\0\n1,2\n", "got zero bytes, expected a CSV file in UTF-8"),
+        ],
+    )
+    def test_the_cause_is_named(self, write, text, cause):
+        with pytest.raises(ValueError, match=cause):
+            read_table(write(text))
+
+    def test_columns_and_rows_of_delimiters_alone_are_none(self, write):
+        assert self.read(write("a,b,\n1,0.5,\n2,1.5,\n5,2.5,\n,,\n,,\n")) == self.WANTED
+
+    def test_an_empty_row_in_the_midst_is_a_row_of_missing_values(self, write):
+        table = read_table(write("a,b\n1,2\n,\n3,4\n"))
+        with pytest.raises(ValueError, match=r"row 1 \(line 3\), column 'a': got the missing value ''"):
+            require_numbers(table, "a")
+
+    @pytest.mark.parametrize(
+        ("first", "cells"), [("", "012"), ("", "123"), ("", ["Ann", "Bob", "Eve"]), ("Unnamed: 0", "012"), ("", "719")]
+    )
+    def test_a_first_column_without_title_that_tells_the_rows_apart_is_left_out(self, write, first, cells):
+        rows = "".join(f"{cell},{a},{b}\n" for cell, (a, b) in zip(cells, self.ROWS, strict=True))
+        table = read_table(write(f"{first},a,b\n{rows}"))
+        assert table.titles == ["a", "b"]
+        assert "left out the first column, without title, which numbers or names the rows" in table.notes[0]
+
+    @pytest.mark.parametrize("text", [",a\n1,2\n1,3\n", ",a\n0.5,2\n1.5,3\n", "a,,b\n1,2,3\n2,3,4\n"])
+    def test_other_columns_need_a_title(self, write, text):
+        with pytest.raises(ValueError, match=r"got a column without title, with '.*' in row 0, expected a title"):
+            read_table(write(text))
+
+    @pytest.mark.parametrize(
+        ("reading", "message"),
+        [
+            ({"delimiter": ";;"}, "delimiter: got ';;', expected one character"),
+            ({"decimal": "x"}, "decimal: got 'x', expected . or ,"),
+            ({"comment": ""}, "comment: got '', expected what lines of comments begin with"),
+            ({"decimal": ".", "delimiter": "."}, "delimiter: got '.', which is the decimal mark too"),
+        ],
+    )
+    def test_a_reading_that_cannot_be_meant(self, write, reading, message):
+        with pytest.raises(ValueError, match=message):
+            read_table(write("a\n1\n"), Reading(**reading))
+
+    def test_cell_by_cell_and_at_once_are_the_same(self, write):
+        random = np.random.default_rng(0).normal(size=(2000, 3))
+        rows = "".join(f"{','.join(map(repr, row))},{row[0] > 0}\n" for row in random.tolist())
+        numbers, mixed = read_table(write("a,b,c,d\n" + rows.replace("True", "1").replace("False", "0"))), None
+        mixed = read_table(write("a,b,c,d\n" + rows, name="mixed.csv"))
+        for i, title in enumerate("abc"):
+            assert (numbers.numbers(title) == random[:, i]).all()
+            assert (mixed.numbers(title) == random[:, i]).all()
+        assert set(mixed.cells("d")) == {"True", "False"}
+
+
+class TestDecimals:
+    @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+    def test_commas_where_something_else_separates(self, write, delimiter):
+        rows = [["a", "b", "c"], ["1,5", "1,250", "x"], ["-,5", "2", "y"], ["1,5e3", "3", "x"]]
+        table = read_table(write("\n".join(map(delimiter.join, rows))))
+        assert table.numbers("a").tolist() == [1.5, -0.5, 1500]
+        assert table.numbers("b").tolist() == [1.25, 2, 3]
+        assert table.cells("c") == ["x", "y", "x"]
+
+    def test_thousands_or_three_decimals(self, write):
+        path = write("a;b\n1,250;1\n12,500;2\n")
+        expected = r"row 0 \(line 2\), column 'a': got '1,250', in thousands or with three decimals\? .*\(--decimal\)"
+        with pytest.raises(ValueError, match=expected):
+            read_table(path)
+        assert read_table(path, Reading(decimal=",")).numbers("a").tolist() == [1.25, 12.5]
+        with pytest.raises(ValueError, match="got '1,250', expected a number"):
+            describe(read_table(path, Reading(decimal=".")), "a")
+
+    def test_points_and_commas_in_one_file(self, write):
+        with pytest.raises(
+            ValueError, match=r"column 'a': got '1,5', and numbers with a point in column 'b', .*--decimal"
+        ):
+            read_table(write("a;b\n1,5;1.5\n2,5;2.5\n"))
+
+    @pytest.mark.parametrize(
+        ("cells", "guilty"), [(["1.5", "2,5", "3.5"], "2,5"), (["1,5", "1.000,5", "3,5"], "1.000,5")]
+    )
+    def test_one_cell_of_another_kind_is_named(self, write, cells, guilty):
+        table = read_table(write("a;b\n" + "".join(f"{cell};1\n" for cell in cells)))
+        with pytest.raises(
+            ValueError, match=rf"row 1 \(line 3\), column 'a': got '{guilty}', expected a number as in 2 of 3"
+        ):
+            describe(table, "a")
+
+    @pytest.mark.parametrize(
+        "cells", [["1,5", "2,5"], ["$5", "$7"], ["5%", "7%"], ["1,000.5", "12"], ["1 000", "2 000"]]
+    )
+    def test_numbers_in_another_dress_are_no_categories(self, write, cells):
+        table = read_table(write("a,b\n" + "".join(f'"{cell}",1\n' for cell in cells)))
+        with pytest.raises(ValueError, match=rf"column 'a': got '{re.escape(cells[0])}', expected a number"):
+            describe(table, "a")
+
+
+class TestDoubts:
+    @pytest.mark.parametrize("cell", ["", "NA", "?", "nan", "-", "None", "#N/A", "unknown"])
+    def test_a_marker_among_numbers_is_no_category(self, write, cell):
+        table = read_table(write("a,b\n" + f"1,2\n{cell},2\n{cell},2\n" * 20))
+        expected = (
+            rf"row 1 \(line 3\), column 'a': got the missing value '{re.escape(cell)}'.*40 of 60 .*--drop.*--categories"
+        )
+        with pytest.raises(ValueError, match=expected):
+            describe(table, "a")
+
+    @pytest.mark.parametrize("cell", ["", "NA", "?", "nan", "n/a", "#N/A", "<NA>"])
+    def test_a_marker_among_text_is_no_category(self, write, cell):
+        table = read_table(write("a,b\n" + f"red,2\nblue,2\n{cell},2\n" * 20))
+        with pytest.raises(ValueError, match=rf"column 'a': got the missing value '{re.escape(cell)}'.*20 of 60 rows"):
+            describe(table, "a")
+
+    def test_numbers_with_a_few_other_cells_are_no_categories(self, write):
+        table = read_table(write("a,b\n" + "1,1\n2,1\n3,1\n4more,1\n" * 5))
+        with pytest.raises(
+            ValueError, match=r"row 3 \(line 5\), column 'a': got '4more', expected a number as in 15 of 20 rows"
+        ):
+            describe(table, "a")
+        assert describe(table, "a", as_text=True).categories == ("1", "2", "3", "4more")
+
+    def test_any_cell_may_be_a_category_if_that_is_said(self, write):
+        table = read_table(write("a,b\nNA,1\n2,1\n,1\n"))
+        assert describe(table, "a", as_text=True).categories == ("", "2", "NA")
+
+    def test_even_said_so_there_are_limits(self, write):
+        table = read_table(write("a,b\n" + "".join(f"{i},1\n" for i in range(1001))))
+        with pytest.raises(ValueError, match="column 'a': got 1001 different values, expected 1000 categories at most"):
+            describe(table, "a", as_text=True)
+
+    def test_text_that_differs_from_row_to_row(self, write):
+        table = read_table(write("a,b\n" + "".join(f"Ann {i},1\n" for i in range(60))))
+        with pytest.raises(ValueError, match=r"got 'Ann 0', .*60 different values in 60 rows\); drop \(--drop\)"):
+            describe(table, "a")
+
+    def test_of_many_names_a_message_has_some(self, write):
+        table = read_table(write(",".join(f"c{i}" for i in range(100)) + "\n" + ",".join("1" * 100) + "\n"))
+        with pytest.raises(ValueError, match=r"got the columns c0, c1, .* c19 and 80 more, expected also d"):
+            encode(table, [Column("d")])
 
 
 class TestEncode:
@@ -161,7 +391,7 @@ class TestLoadCSV:
         ("values", "task"),
         [
             ([0, 1, 1, 0], "classification"),
-            (["1.0", "2.0"] * 10, "classification"),
+            ([1, 2] * 10, "classification"),
             (list(range(20)) * 2, "classification"),
             (list(range(21)) * 2, "regression"),  # too many
             ([1, 2, 3, 4], "regression"),  # each comes once
@@ -190,7 +420,11 @@ class TestLoadCSV:
         [
             ("a,b\n1,2\n", ("y",), "target: got 'y', expected a column of .*table.csv: a, b"),
             ("y\n1\n", ("y",), "got the column 'y' only, expected features beside it"),
-            ("a,y\n1,x\n2,z\n", ("y", "regression"), "table.csv: y: got x in row 0, expected numbers for regression"),
+            (
+                "a,y\n1,2\n2,z\n",
+                ("y", "regression"),
+                r"row 1 \(line 3\), column 'y': got 'z', expected numbers for regression",
+            ),
             ("a,y\n1,x\n2,x\n", ("y",), "y: got x in every row, expected at least two classes"),
             ("a,y\n1,x\n2,\n", ("y",), r"row 1 \(line 3\), column 'y': got the missing value"),
             ("a,y\n,1\n2,3\n", ("y",), r"row 0 \(line 2\), column 'a': got the missing value"),
@@ -200,6 +434,134 @@ class TestLoadCSV:
     def test_what_does_not_fit_is_named(self, write, text, arguments, message):
         with pytest.raises(ValueError, match=message):
             load_csv(write(text), *arguments)
+
+
+class TestLabels:
+    def load(self, write, labels, task=None, **options):
+        rows = "".join(f"{i % 7 + 0.5},{label}\n" for i, label in enumerate(labels))
+        return load_csv(write(f"a,y\n{rows}"), "y", task, **options)
+
+    @pytest.mark.parametrize(
+        ("labels", "classes"),
+        [
+            (["007", "8"], ("007", "8")),
+            (["12345678901234567890", "22345678901234567890"], (12345678901234567890, 22345678901234567890)),
+            (["10", "9", "-1"], (-1, 9, 10)),
+            (["1.0", "2.0"], (1.0, 2.0)),
+            (["1e3", "200"], ("200", "1e3")),
+            (["+1", "-1"], ("-1", "+1")),
+            (["True", "False"], ("False", "True")),
+            (["yes", "no"], ("no", "yes")),
+            (["é", "ü"], ("é", "ü")),
+        ],
+    )
+    def test_as_the_file_has_them_in_ascending_order(self, write, labels, classes):
+        data = self.load(write, labels * 10)
+        assert data.task == "classification"
+        assert data.classes == classes
+        assert [str(data.classes[i]) for i in data.y] == labels * 10
+        again = Recipe.from_metadata(json.loads(json.dumps(Recipe.fit(data, np.arange(20)).to_metadata())))
+        assert list(map(str, again.classes)) == list(map(str, classes))
+
+    @pytest.mark.parametrize("labels", [["1.10", "1.1"], ["0.5", "1.5"], ["007", "7"], ["1", "1.0"]])
+    def test_what_is_said_to_be_a_class_is_one(self, write, labels):
+        data = self.load(write, labels * 10, "classification")
+        assert [str(data.classes[i]) for i in data.y] == labels * 10
+
+    @pytest.mark.parametrize("labels", [["007", "7"], ["1", "1.0"]])
+    def test_one_number_written_in_two_ways(self, write, labels):
+        with pytest.raises(
+            ValueError, match=f"got the labels '{labels[0]}' and '{labels[1]}', expected one way to write"
+        ):
+            self.load(write, labels * 10)
+
+    @pytest.mark.parametrize("task", [None, "regression", "classification"])
+    def test_numbers_with_a_few_other_cells_are_not_hundreds_of_classes(self, write, task):
+        labels = [str(i / 4) for i in range(198)]
+        labels[5:5], labels[9:9] = ["n.d."], ["n.d."]
+        expected = r"row 5 \(line 7\), column 'y': got 'n.d.', expected .*as in 198 of 200 rows"
+        with pytest.raises(ValueError, match=expected):
+            self.load(write, labels, task)
+
+    def test_a_few_numbers_and_other_labels_must_be_said(self, write):
+        labels = ["1", "2", "3", "other"] * 10
+        with pytest.raises(ValueError, match=r"got 'other', expected a number as in 30 of 40 .*\(--categories\)"):
+            self.load(write, labels)
+        assert self.load(write, labels, "classification").classes == ("1", "2", "3", "other")
+
+    def test_names_are_no_classes(self, write):
+        names = [f"Ann {i}" for i in range(50)]
+        expected = r"y: got 50 different labels in 50 rows, as 'Ann 0' in row 0, expected classes of several rows"
+        with pytest.raises(ValueError, match=expected):
+            self.load(write, names)
+        assert len(self.load(write, names, "classification").classes) == 50
+
+    @pytest.mark.parametrize("marker", ["", "NA", "?", "nan"])
+    @pytest.mark.parametrize(
+        ("label", "task"),
+        [
+            ("x", None),
+            ("x", "classification"),
+            ("1", None),
+            ("1", "classification"),
+            ("2.5", None),
+            ("2.5", "regression"),
+        ],
+    )
+    def test_a_marker_for_missing_values_is_no_class(self, write, marker, label, task):
+        with pytest.raises(ValueError, match=rf"column 'y': got the missing value '{re.escape(marker)}'"):
+            self.load(write, [label, "2", marker] * 10, task)
+        assert marker in self.load(write, [label, "2", marker] * 10, categories=["y"]).classes
+
+    def test_decimal_commas(self, write):
+        data = load_csv(write("a;y\n" + "1,5;2,5\n2,5;3,5\n" * 10), "y")
+        assert data.task == "regression"
+        assert data.y.tolist() == [2.5, 3.5] * 10
+        data = load_csv(write("a;y\n" + "1,5;10,5\n2,5;3,5\n" * 10), "y", "classification")
+        assert data.classes == ("3,5", "10,5")
+
+
+class TestChoices:
+    ROWS = "".join(f"{i},{i % 7},{i % 3},{i % 2}\n" for i in range(1, 41))
+
+    def test_an_unnamed_index_does_not_leak(self, write):
+        data = load_csv(write(",a,b,y\n" + self.ROWS), "y")
+        assert data.features == ("a", "b")
+        assert "left out the first column" in data.notes[0]
+
+    def test_a_named_column_that_counts_the_rows_is_noted(self, write):
+        path = write("id,a,b,y\n" + self.ROWS)
+        data = load_csv(path, "y")
+        assert data.features == ("id", "a", "b")
+        assert re.search("column 'id' only counts the rows: drop", data.notes[0])
+        data = load_csv(path, "y", drop=["id"])
+        assert (data.features, data.notes) == (("a", "b"), ())
+
+    def test_numbers_may_be_categories(self, write):
+        assert load_csv(write("id,a,b,y\n" + self.ROWS), "y", categories=["b"]).features[2:] == ("b=0", "b=1", "b=2")
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"drop": ["z"]}, "drop: got 'z', expected a column of .*: id, a, b, y"),
+            ({"categories": ["z"]}, "categories: got 'z', expected a column"),
+            ({"drop": ["y"]}, "drop: got 'y', which is the target"),
+            ({"categories": ["y"], "task": "regression"}, "categories: got 'y', the target of a regression"),
+            ({"drop": ["id", "a", "b"]}, "got the column 'y' only"),
+        ],
+    )
+    def test_what_cannot_be_meant(self, write, options, message):
+        with pytest.raises(ValueError, match=message):
+            load_csv(write("id,a,b,y\n" + self.ROWS), "y", **options)
+
+    def test_a_string_is_no_sequence_of_titles(self, write):
+        with pytest.raises(TypeError, match="got a string, expected a sequence of titles"):
+            load_csv(write("id,a,b,y\n" + self.ROWS), "y", drop="id")
+
+    def test_how_the_file_is_written_reaches_the_reader(self, write):
+        path = write("1.5;7\n2.5;8\n")
+        assert load_csv(path, "x1", delimiter=";", decimal=".", header=False).x.tolist() == [[1.5], [2.5]]
+        assert load_features(path, (Column("x0"),), 1, header=False).tolist() == [[1.5], [2.5]]
 
 
 class TestLoadNpz:
@@ -217,6 +579,34 @@ class TestLoadNpz:
             assert data.y.tolist() == [0, 1, 0, 1]
             assert data.features == ("x0", "x1")
             json.dumps(data.classes)
+
+    @pytest.mark.parametrize("label", ["", "nan", "NA"])
+    def test_a_marker_for_missing_values_is_no_class(self, write_npz, label):
+        with pytest.raises(
+            ValueError, match=f"y: got the missing value '{label}' in row 1, expected a label in every row"
+        ):
+            load_npz(write_npz(x=np.ones((3, 2)), y=np.array(["b", label, "c"])))
+
+    def test_large_labels_stay_apart(self, write_npz):
+        for y in (np.array([2**63, 2**63 + 1] * 2, np.uint64), np.array([1e19, 2e19] * 2)):
+            data = load_npz(write_npz(x=np.ones((4, 2)), y=y))
+            assert data.classes == tuple(y[:2].tolist())
+            assert data.y.tolist() == [0, 1, 0, 1]
+
+    @pytest.mark.parametrize(
+        ("x", "images"),
+        [
+            (np.full((4, 8, 8), 200, np.uint8), True),
+            (np.eye(4, dtype=np.uint8)[:, :, None], True),
+            (np.arange(256, dtype=np.uint8).reshape(4, 64), True),
+            (np.arange(256, dtype=np.uint8).reshape(4, 64) // 2, False),  # counts
+            (np.arange(240, dtype=np.uint8).reshape(4, 60), False),  # ages, codes
+            (np.arange(256, dtype=np.uint8).reshape(64, 4), False),
+            (np.arange(256.0).reshape(4, 8, 8), False),
+        ],
+    )
+    def test_bytes_are_pixels_where_their_shape_or_values_say_so(self, write_npz, x, images):
+        assert load_npz(write_npz(x=x, y=np.arange(len(x)) + 0.5)).images is images
 
     def test_numbers_of_one_or_several_columns(self, write_npz):
         x = np.ones((3, 2))
@@ -308,8 +698,17 @@ class TestRecipe:
 
     def test_images_are_divided_by_255(self):
         images = np.arange(40, dtype=np.uint8).reshape(20, 2)
-        recipe = Recipe.fit(dataset(x=images), np.arange(10))
+        recipe = Recipe.fit(dataset(x=images * 6, images=True), np.arange(10, 20))
         np.testing.assert_allclose(recipe.inputs(images), images / 255, rtol=1e-6)
+
+    def test_dark_images_are_divided_by_their_brightest_pixel(self):
+        masks = np.eye(4, dtype=np.uint8)
+        assert (Recipe.fit(dataset(x=masks, y=np.arange(4.0), images=True), np.arange(4)).inputs(masks) == masks).all()
+
+    def test_bytes_that_are_no_images_are_standardised(self):
+        counts = np.arange(40, dtype=np.uint8).reshape(20, 2)
+        recipe = Recipe.fit(dataset(x=counts), np.arange(20))
+        np.testing.assert_allclose(recipe.inputs(counts).std(axis=0), 1, rtol=1e-6)
 
     def test_features_of_one_scale_are_left_alone(self):
         digits = load_digits()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import gzip
 import io as textio
 import os
 import subprocess
@@ -181,6 +182,59 @@ class TestTrain:
         assert main(["train", "data.npz", "--x-key", "a", "--y-key", "b", "--task", "regression", "--epochs", "1"]) == 0
         assert out_lines(capsys)[-1].startswith("held-out mean squared error: ")
 
+    def test_an_index_without_title_is_left_out_and_said(self, table, stand_in, capsys):
+        lines = (stand_in / table).read_text().splitlines()
+        numbered = [f",{lines[0]}", *(f"{i},{line}" for i, line in enumerate(lines[1:]))]
+        (stand_in / "indexed.csv").write_text("\n".join(numbered))
+        reports = []
+        for name in (table, "indexed.csv"):
+            assert main(["train", name, "--target", "kind", "--epochs", "2", "--quiet", "--out", f"{name}.net"]) == 0
+            captured = capsys.readouterr()
+            reports.append((captured.out.splitlines()[-1], captured.out.splitlines()[0].split(": ")[1], captured.err))
+        assert reports[0][:2] == reports[1][:2]
+        assert reports[1][2].startswith("fastbp: indexed.csv: left out the first column, without title")
+        assert main(["predict", "indexed.csv.net", table]) == main(["predict", "table.csv.net", "indexed.csv"]) == 0
+
+    def test_what_is_known_of_a_file_is_said_by_options(self, stand_in, capsys):
+        rows = "".join(f"{i};{i % 4},250;{['2', '3', '4more'][i % 3]};{i % 2}\n" for i in range(60))
+        (stand_in / "data.csv").write_text(f"# made by hand\n{rows}")
+        reading = ["--header", "no", "--delimiter", ";", "--decimal", ",", "--comment", "#"]
+        command = ["train", "data.csv", "--target", "x3", "--drop", "x0", "--categories", "x2", "--quiet"]
+        assert main([*command, *reading, "--epochs", "1"]) == 0
+        assert "4 features, 2 outputs" in out_lines(capsys)[0]
+        assert main(["predict", "data.safetensors", "data.csv", *reading]) == 0
+        assert len(out_lines(capsys)) == 61
+
+    def test_a_compressed_table_with_tabs(self, table, stand_in):
+        text = (stand_in / table).read_text().replace(",", "\t")
+        (stand_in / "table.tsv.gz").write_bytes(gzip.compress(text.encode()))
+        assert main(["train", "table.tsv.gz", "--target", "kind", "--epochs", "1", "--quiet"]) == 0
+        assert main(["predict", "table.safetensors", "table.tsv.gz"]) == 0
+        assert main(["predict", "table.safetensors", table]) == 0
+
+    def test_labels_reach_the_predictions_as_the_file_has_them(self, stand_in, capsys):
+        rows = "".join(f"{i % 2 + i / 100},{['007', '12345678901234567890'][i % 2]}\n" for i in range(60))
+        (stand_in / "data.csv").write_text("a,y\n" + rows)
+        assert main(["train", "data.csv", "--target", "y", "--epochs", "9", "--quiet"]) == 0
+        capsys.readouterr()
+        assert main(["predict", "data.safetensors", "data.csv"]) == 0
+        header, *predictions = out_lines(capsys)
+        assert header == "y,probability_007,probability_12345678901234567890"
+        assert {line.split(",")[0] for line in predictions} == {"007", "12345678901234567890"}
+
+    def test_the_time_and_the_speed_it_prints_agree(self, table, monkeypatch, capsys):
+        real = Sequential.fit
+
+        def fit(net, *args, **options):
+            history = real(net, *args, **options)
+            history.seconds[:] = [0.6, 0.005, 0.005]  # the first epoch compiled
+            return history
+
+        monkeypatch.setattr(Sequential, "fit", fit)
+        assert main(["train", table, "--target", "kind", "--epochs", "3", "--quiet"]) == 0
+        expected = "3 epochs of 5 steps in 0.61 s, 25 steps per second, 1,000 once all was compiled or loaded"
+        assert out_lines(capsys)[1] == expected
+
     def test_a_bar_on_a_terminal(self, table, monkeypatch):
         class Terminal(textio.StringIO):
             def isatty(self):
@@ -331,6 +385,31 @@ class TestPredict:
         assert main(["predict", model, "other.csv"]) == 2
         assert message in capsys.readouterr().err
 
+    @pytest.mark.parametrize("to_file", [False, True])
+    def test_labels_that_stdout_cannot_encode(self, stand_in, monkeypatch, to_file):
+        rows = "".join(f"{i % 2},{'né' if i % 2 else 'ül'}\n" for i in range(40))
+        (stand_in / "data.csv").write_text("a,über\n" + rows, encoding="utf-8")
+        stdout = textio.TextIOWrapper(textio.BytesIO(), encoding="ascii")
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert main(["train", "data.csv", "--target", "über", "--epochs", "1", "--quiet"]) == 0
+        out = ["--out", "predictions.csv"] if to_file else []
+        assert main(["predict", "data.safetensors", "data.csv", *out]) == 0
+        if to_file:
+            found = (stand_in / "predictions.csv").read_text(encoding="utf-8")
+            assert found.startswith("über,probability_né,probability_ül\n")
+        else:
+            assert b"\\xfcber,probability_n\\xe9,probability_\\xfcl\n" in stdout.buffer.getvalue()
+
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+    def test_a_full_disk_behind_stdout(self):
+        with open("/dev/full", "w") as full:
+            command = [sys.executable, "-m", "fastbp", "info"]
+            found = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=600)
+        assert found.returncode == 2
+        assert found.stderr.startswith("fastbp: error: ")
+        assert found.stderr.endswith("No space left on device\n")
+        assert found.stderr.count("\n") == 1
+
     def test_a_network_without_a_recipe(self, stand_in, capsys):
         Sequential(Dense(2, 1)).save("plain")
         assert main(["predict", "plain", "digits"]) == 2
@@ -398,6 +477,10 @@ class TestMistakes:
             ("digits --activation step", "activation: got 'step', expected one of identity, relu"),
             ("digits --learning-rate -1", "learning_rate: got -1.0, expected a finite number >= 0"),
             ("digits --validation-share 1", "share: got 1.0, expected a finite number > 0 and < 1"),
+            ("digits --target kind", "--target: got 'kind', expected it with a .csv or .tsv alone"),
+            ("digits --header no", "--header: got 'no', expected it with a .csv or .tsv alone"),
+            ("table.csv --target kind --drop price", "drop: got 'price', expected a column of table.csv: size, colour"),
+            ("table.csv --target kind --delimiter ;;", "delimiter: got ';;', expected one character"),
             ("digits --seed -1", "--seed: got -1, expected an integer >= 0"),
             ("digits --out none/net", "--out: got 'none/net', expected a file in a folder that exists"),
             ("digits --out table.csv/net", "--out: got 'table.csv/net', expected a file in a folder that exists"),

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from fastbp.commands.reading import READING, add_reading_options, reading_of, require_none
 from fastbp.files import whole
 
 if TYPE_CHECKING:
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 
 def add_to(commands: Any) -> None:
     predict = commands.add_parser("predict", help="write a model's predictions for a file as CSV")
-    predict.add_argument("model", metavar="MODEL", help="a model file that `train` wrote")
-    predict.add_argument("file", metavar="FILE", help="a .csv with the features' columns, an .npz, or: digits")
-    predict.add_argument("--x-key", default="x", metavar="KEY", help="the array of an .npz (x)")
-    predict.add_argument("--out", metavar="FILE", help="where to write (stdout)")
+    add = predict.add_argument
+    add("model", metavar="MODEL", help="a model file that `train` wrote")
+    add("file", metavar="FILE", help="a .csv or .tsv with the features' columns, an .npz, or: digits")
+    add("--x-key", default="x", metavar="KEY", help="the array of an .npz (x)")
+    add_reading_options(add)
+    add("--out", metavar="FILE", help="where to write (stdout)")
     predict.set_defaults(run=run)
 
 
@@ -30,13 +33,17 @@ def run(options: argparse.Namespace) -> int:
     """Read model and file, write one line of predictions a row."""
     import fastbp as fb
     from fastbp import datasets
+    from fastbp.delimited import is_delimited
 
     net = fb.Sequential.load(options.model)
     recipe = _recipe(options.model, net.metadata)
+    if not is_delimited(options.file):
+        require_none(options, *READING)
     if options.file == "digits":
         x = datasets.load_digits().x
     else:
-        x = datasets.load_features(options.file, recipe.columns, len(recipe.features), options.x_key)
+        reading = reading_of(options)
+        x = datasets.load_features(options.file, recipe.columns, len(recipe.features), options.x_key, **reading)
     output = net.predict(recipe.inputs(x))
     if output.shape[1] != recipe.outputs:
         raise ValueError(f"{options.model}: got a recipe of {recipe.outputs} outputs, expected {output.shape[1]}")

@@ -7,12 +7,12 @@ import importlib.util
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastbp.commands import INTERRUPTED
 from fastbp.commands.networks import dense_network
+from fastbp.commands.reading import READING, add_reading_options, reading_of, require_none
 from fastbp.commands.threads import use_threads
 
 if TYPE_CHECKING:
@@ -26,12 +26,16 @@ def add_to(commands: Any) -> None:
     train = commands.add_parser(
         "train",
         help="train a network and write it to a file",
-        description="Train a network on scikit-learn's handwritten digits, a CSV or an npz file; hold a share of the "
-        "rows out and report how well it does on them.",
+        description="Train a network on scikit-learn's handwritten digits, a table (.csv or .tsv, also compressed as "
+        ".gz, .bz2 or .xz) or an .npz; hold a share of the rows out and report how well it does on them.",
     )
     add = train.add_argument
-    add("data", metavar="digits|FILE", help="the digits, a .csv with a header, or an .npz")
-    add("--target", metavar="COLUMN", help="the CSV column to predict")
+    add("data", metavar="digits|FILE", help="the digits, a .csv or .tsv with a header, or an .npz")
+    add("--target", metavar="COLUMN", help="the column of a table to predict")
+    add("--drop", metavar="COLUMN", action="append", default=[], help="leave a column out; may be repeated")
+    add("--categories", metavar="COLUMN", action="append", default=[],
+        help="take each cell of a column for a category or a label, numbers too; may be repeated")  # fmt: skip
+    add_reading_options(add)
     add("--task", choices=("classification", "regression"), help="(told from the target)")
     add("--x-key", default="x", metavar="KEY", help="the array of features in an .npz (%(default)s)")
     add("--y-key", default="y", metavar="KEY", help="the array of targets in an .npz (%(default)s)")
@@ -65,14 +69,17 @@ def run(options: argparse.Namespace) -> int:
     from fastbp import files, io
     from fastbp.data import train_validation_split
     from fastbp.datasets import Recipe
+    from fastbp.delimited import plain_name
     from fastbp.schedules import whole_number
 
     io.require_safetensors()  # what would fail after the training fails before it
     whole_number("--seed", options.seed, at_least=0)
-    out = Path(options.out or Path(options.data).with_suffix(".safetensors").name)
+    out = Path(options.out or Path(plain_name(options.data)).with_suffix(".safetensors"))
     files.check_writable("--out", out)
     optimizer = _optimizer(options)
     data = _load(options)
+    for note in data.notes:
+        print(f"fastbp: {note}", file=sys.stderr)
     labels = data.y if data.task == "classification" else None
     rows, held_out = train_validation_split(len(data.x), options.validation_share, options.seed, labels)
     recipe = Recipe.fit(data, rows)
@@ -95,9 +102,7 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return _interrupted(net, out, recipe, clock.epochs)
     _save(net, out, recipe)
-    steps = -(-len(rows) // options.batch_size)
-    print(f"{clock.epochs} epochs of {steps} steps in {clock.seconds:.2f} s, "
-          f"{steps / clock.epoch_seconds:,.0f} steps per second")  # fmt: skip
+    print(clock.sentence(-(-len(rows) // options.batch_size)))
     print(f"model: {out}")
     _report(recipe, data.y[held_out], net.predict(x[held_out]))
     return 0
@@ -105,20 +110,26 @@ def run(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace) -> Dataset:
     from fastbp import datasets
+    from fastbp.delimited import Reading, is_delimited
+    from fastbp.tables import named, read_table
 
+    if not is_delimited(options.data):
+        require_none(options, "target", "drop", "categories", *READING)
     if options.data == "digits":
         return datasets.load_digits()
-    suffix = Path(options.data).suffix.lower()
-    if suffix == ".npz":
+    if Path(options.data).suffix.lower() == ".npz":
         return datasets.load_npz(options.data, options.x_key, options.y_key, options.task)
-    if suffix != ".csv":
-        raise ValueError(f"got {options.data!r}, expected digits, a .csv or an .npz file")
+    if not is_delimited(options.data):
+        raise ValueError(
+            f"got {options.data!r}, expected digits, a .csv or an .npz file (or a .tsv; tables also as .gz, .bz2 or .xz)"
+        )
+    reading = reading_of(options)
     if options.target is None:
-        from fastbp.tables import read_table
-
-        columns = ", ".join(read_table(options.data).cells)
+        columns = named(read_table(options.data, Reading(**reading)).titles)
         raise ValueError(f"--target: got none, expected the column of {options.data} to predict, one of {columns}")
-    return datasets.load_csv(options.data, options.target, options.task)
+    return datasets.load_csv(
+        options.data, options.target, options.task, drop=options.drop, categories=options.categories, **reading
+    )
 
 
 def _optimizer(options: argparse.Namespace) -> Any:
@@ -155,15 +166,18 @@ class _Clock:
     """Counts and times the epochs; called after each."""
 
     def __init__(self) -> None:
-        self._start = time.perf_counter()
         self.epochs = 0
-        self.seconds = 0.0
-        self.epoch_seconds = 1.0
+        self.seconds: list[float] = []
 
     def __call__(self, net: Any, history: Any) -> None:
-        self.epochs = len(history.cost)
-        self.seconds = time.perf_counter() - self._start
-        self.epoch_seconds = max(statistics.median(history.seconds), 1e-9)  # the first may have had to compile
+        self.epochs, self.seconds = len(history.cost), history.seconds
+
+    def sentence(self, steps: int) -> str:
+        """How long the training took; how fast it was once it ran, where it began much slower: it loads, or compiles."""
+        total, later = sum(self.seconds), max(statistics.median(self.seconds), 1e-9)
+        rate = f"{self.epochs * steps / max(total, 1e-9):,.0f} steps per second"
+        then = f", {steps / later:,.0f} once all was compiled or loaded" if 2 * later * self.epochs < total else ""
+        return f"{self.epochs} epochs of {steps} steps in {total:.2f} s, {rate}{then}"
 
 
 def _save(net: Any, out: Path, recipe: Recipe) -> None:
