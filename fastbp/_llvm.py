@@ -4,8 +4,10 @@ An address is an int64, in bytes. A block of arguments is a NamedTuple whose fie
 `float` (float64), laid out eight bytes a field.
 """
 
+import functools
 import platform
 
+import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -15,6 +17,15 @@ from numba.np.arrayobj import populate_array
 
 I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 FIELD_TYPES = {int: types.int64, float: types.float64, "int": types.int64, "float": types.float64}
+
+
+ONE_FMA = """
+declare float @llvm.fma.f32(float, float, float)
+define float @f(float %x) {
+    %y = call float @llvm.fma.f32(float %x, float %x, float %x)
+    ret float %y
+}
+"""
 
 
 def target_cpu() -> str:
@@ -28,9 +39,15 @@ def target_features() -> frozenset[str]:
     return frozenset(f[1:] for f in listed if f.startswith("+"))
 
 
+@functools.cache
 def has_fma() -> bool:
-    """Whether the target multiplies and adds in one instruction; elsewhere llvm.fma is a library call per lane."""
-    return platform.machine().lower() in ("arm64", "aarch64") or "fma" in target_features()
+    """Whether the target multiplies and adds in one instruction; elsewhere llvm.fma is a library call per lane.
+
+    LLVM knows: a CPU may have it by another name than "fma", or by its own name alone.
+    """
+    triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
+    target = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features)
+    return "fmaf" not in target.emit_assembly(llvm.parse_assembly(ONE_FMA))
 
 
 def pointer(builder, address, element):

@@ -93,14 +93,37 @@ def test_another_process_gives_the_same_bits(run_python):
     assert large == large_hash()
 
 
+OTHER_VECTORS = {
+    "avx2": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"},
+    "fma": {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "+fma"},  # and no AVX2, as with NUMBA_ENABLE_AVX=0
+}
+
+
 @needs_fma
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="AVX2 is for x86")
-def test_avx2_gives_the_bits_of_any_other_vectors(run_python):
-    haswell = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"}
-    isa, small, large = json.loads(run_python(SAME_ELSEWHERE, cache=None, **haswell).stdout)
-    assert "avx2" in isa.lower()
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="these are for x86")
+@pytest.mark.parametrize("name", OTHER_VECTORS)
+def test_other_vectors_give_the_same_bits(name, run_python):
+    isa, small, large = json.loads(run_python(SAME_ELSEWHERE, cache=None, timeout=300, **OTHER_VECTORS[name]).stdout)
+    assert isa == name
     assert small == GOLDEN
     assert large == large_hash()
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="these are for x86")
+@pytest.mark.parametrize(
+    ("cpu", "features", "isa", "arithmetic"),
+    [
+        ("generic", "", "sse2", "multiply, then add"),
+        ("generic", "+fma,-avx", "sse2", "multiply, then add"),  # the one needs the other
+        ("generic", "+fma", "fma", "fused multiply-add"),
+        ("haswell", "", "fma", "fused multiply-add"),  # by the CPU's name alone
+        ("generic", "+avx512f,+avx512vl", "avx512", "fused multiply-add"),
+    ],
+)
+def test_what_the_target_can_do_is_known_however_it_is_said(cpu, features, isa, arithmetic, run_python):
+    code = "from fastbp.versions import versions; print(versions()['instruction set'], versions()['arithmetic'])"
+    said = run_python(code, cache=None, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES=features).stdout
+    assert said.startswith(f"{isa} {arithmetic}")
 
 
 def test_any_number_of_threads_gives_the_same_bits():

@@ -8,7 +8,7 @@ import functools
 import platform
 from typing import NamedTuple
 
-from fastbp._llvm import target_features
+from fastbp._llvm import has_fma, target_features
 
 
 class Isa(NamedTuple):
@@ -28,6 +28,7 @@ AVX512 = Isa("avx512", 64, (1, 2, 4, 8), 3, 2048, free_masks=True, masked_loads=
 AVX2 = Isa("avx2", 32, (1, 2, 4, 6), 2, 1024, free_masks=False, masked_loads=True, fma=True)
 NEON = Isa("neon", 16, (1, 2, 4, 8), 3, 1024, free_masks=False, masked_loads=False, fma=True)
 SSE2 = Isa("sse2", 16, (1, 2, 4), 2, 1024, free_masks=False, masked_loads=False, fma=False)
+FMA = SSE2._replace(name="fma", fma=True)  # and nothing else that one may count on
 
 
 @functools.cache
@@ -38,7 +39,9 @@ def target_isa() -> Isa:
         return NEON
     if {"avx512f", "avx512vl"} <= features:
         return AVX512
-    return AVX2 if {"avx2", "fma"} <= features else SSE2
+    if {"avx2", "fma"} <= features:
+        return AVX2
+    return FMA if has_fma() else SSE2
 
 
 class Blocks(NamedTuple):
