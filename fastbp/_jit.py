@@ -12,6 +12,7 @@ import functools
 import hashlib
 import inspect
 import os
+import pickle
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,8 @@ from numba.core import config
 from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
 from numba.extending import intrinsic as numba_intrinsic
 
+from fastbp._live import NoThreadingLayer
+
 I64 = ir.IntType(64)
 intrinsic: Any = numba_intrinsic
 
@@ -36,7 +39,14 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-compile_options: Any = numba.njit  # numba's type hints do not know all options
+def compile_options(**options: Any) -> Any:
+    """numba's decorator with those options; ImportError where numba is told not to compile."""
+    if config.DISABLE_JIT:  # type: ignore[attr-defined]
+        raise ImportError(
+            "NUMBA_DISABLE_JIT: got 1, expected 0: fastbp is made of compiled functions and has no others; unset the "
+            "variable, or leave fastbp out where you debug functions of your own as plain Python"
+        )
+    return numba.njit(**options)
 
 
 def inner(f: Callable) -> Callable:
@@ -55,6 +65,23 @@ def _without_literals(dispatcher: Any) -> Any:
         return template(tuple(map(types.unliteral, args)), {name: types.unliteral(t) for name, t in kws.items()})
 
     dispatcher.get_call_template = get_call_template
+    return dispatcher
+
+
+def _for_any_layout(dispatcher: Any) -> Any:
+    """`dispatcher`, compiled once for arrays of all layouts that come from Python, since it looks at their strides anyway."""
+    compile_for = dispatcher._compile_for_args
+
+    def compile_for_args(*args):
+        given = [dispatcher.typeof_pyval(x) for x in args]
+        taken = [t.copy(layout="A") if isinstance(t, types.Array) else t for t in given]
+        if taken == given:
+            return compile_for(*args)
+        compiled = dispatcher.compile(tuple(taken))
+        dispatcher._insert([t._code for t in given], compiled, False)
+        return compiled
+
+    dispatcher._compile_for_args = compile_for_args
     return dispatcher
 
 
@@ -78,7 +105,8 @@ def kernel(f: Callable) -> Any:
 
 
 def _cached_dispatcher(f: Callable, key: tuple) -> Any:
-    dispatcher = _with_plain_defaults(_refusing(_without_literals(compile_options(**OPTIONS)(f))))
+    dispatcher = _without_literals(compile_options(**OPTIONS)(f))
+    dispatcher = _with_plain_defaults(_refusing(_for_any_layout(dispatcher)))
     dispatcher._cache = package_cache(f, key)
     return dispatcher
 
@@ -149,18 +177,62 @@ class StaleCaller(RuntimeError):  # noqa: N818 (it says what is stale)
     """A function that a user cached holds the calling convention of another version of fastbp."""
 
 
+class DamagedFile(ValueError):  # noqa: N818 (a warning says so)
+    """A file of the compiler cache is not what was written."""
+
+
+MAGIC = f"fastbp 1, numba {numba.__version__}\n".encode()  # what begins in another way is another version's
+DIGEST_BYTES = 16
+
+
 class CacheFile(IndexDataCacheFile):
-    """numba's, for processes that compile at the same time.
+    """numba's, for processes that compile at the same time, and for files that were damaged or exchanged.
 
     numba names a file by the next free number. Two processes took the same one for different functions, one of which was
     then loaded as the other: tanh as relu, say, and wrong results from then on. Here a hash of the key gives a file its name.
+
+    A file holds a digest of its name and content: machine code with a flipped bit, or another function's, ends the process.
     """
+
+    def _load_index(self):
+        try:
+            stamp, overloads = pickle.loads(self._read(self._index_path))
+        except FileNotFoundError:
+            return {}
+        return overloads if stamp == self._source_stamp else {}
+
+    def _save_index(self, overloads):
+        self._write(self._index_path, self._dump((self._source_stamp, overloads)))
+
+    def _load_data(self, name):
+        return pickle.loads(self._read(self._data_path(name)))
+
+    def _save_data(self, name, data):
+        self._write(self._data_path(name), self._dump(data))
+
+    def _read(self, path):
+        with open(path, "rb") as file:
+            magic, digest, content = file.read(len(MAGIC)), file.read(DIGEST_BYTES), file.read()
+        if magic != MAGIC:
+            raise FileNotFoundError(path)
+        if digest != digest_of(path, content):
+            raise DamagedFile(f"{os.path.basename(path)} is damaged")
+        return content
+
+    def _write(self, path, content):
+        with self._open_for_write(path) as file:
+            file.write(MAGIC + digest_of(path, content) + content)
 
     def save(self, key, data):
         digest = hashlib.sha256(self._dump(key)).digest()
         name = self._data_name(int.from_bytes(digest[:8], "big"))
         self._save_data(name, data)
         self._save_index({**self._load_index(), key: name})  # an entry that another process loses is compiled again
+
+
+def digest_of(path: str, content: bytes) -> bytes:
+    """Of a file's name and content, whatever folder it lies in."""
+    return hashlib.sha256(os.path.basename(path).encode() + b"\0" + content).digest()[:DIGEST_BYTES]
 
 
 class PackageCache(FunctionCache):
@@ -181,9 +253,9 @@ class PackageCache(FunctionCache):
     def load_overload(self, sig, target_context):
         try:
             return super().load_overload(sig, target_context)
-        except StaleCaller:
+        except (StaleCaller, NoThreadingLayer):
             raise
-        except Exception as error:  # a truncated or foreign file may fail in any way while it is unpickled
+        except Exception as error:  # a damaged or foreign file may fail in any way while it is unpickled
             self._warn("read", error)
             self._drop_index()
             return None
@@ -191,7 +263,7 @@ class PackageCache(FunctionCache):
     def save_overload(self, sig, data):
         try:
             super().save_overload(sig, data)
-        except OSError as error:
+        except (OSError, DamagedFile) as error:
             self._warn("write", error)
 
     def _drop_index(self):

@@ -1,4 +1,4 @@
-"""The live state: what compiled code asks at run time, since numba freezes Python's globals into it; and numba's threads."""
+"""The live state: what compiled code asks at run time, since numba freezes Python's globals into it; numba's threads; forks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ import numba
 from llvmlite import ir
 from numba import types
 from numba.core import config
+from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic as numba_intrinsic
 
 I64 = ir.IntType(64)
 intrinsic: Any = numba_intrinsic
 
-SERIAL_PROCESS, ONLY_MAIN_THREAD, MAIN_THREAD, GET_NUM_THREADS, THREAD_IDENT, YIELD, CALLER_TAKES_PART = range(7)
+SERIAL_PROCESS, ONLY_MAIN_THREAD, MAIN_THREAD, GET_NUM_THREADS, THREAD_IDENT, YIELD, CALLER_TAKES_PART, FORKS = range(8)
 _state = (ctypes.c_int64 * 8)()
 _STATE_SYMBOL = "fastbp.state"
 llvm.add_symbol(_STATE_SYMBOL, ctypes.addressof(_state))
@@ -46,12 +47,22 @@ def state(typingctx, index):
     return types.int64(types.int64), codegen
 
 
+class NoThreadingLayer(ValueError):  # noqa: N818 (users see a ValueError)
+    """The environment asks for a threading layer that cannot be had here."""
+
+
 @functools.cache
 def start_threads() -> str:
     """Start numba's threading layer, unless it runs, and note what it can bear; returns its name."""
     from numba.np.ufunc import parallel
 
-    parallel._launch_threads()
+    try:
+        parallel._launch_threads()
+    except ValueError as error:  # numba's, of several lines
+        raise NoThreadingLayer(
+            f"NUMBA_THREADING_LAYER: got {config.THREADING_LAYER!r}, which cannot be loaded here, expected a layer that is "  # type: ignore[attr-defined]
+            "installed (omp, tbb, workqueue; `python -m numba -s` lists them), or none, for numba to choose one"
+        ) from error
     layer = numba.threading_layer()
     _state[ONLY_MAIN_THREAD] = layer == "workqueue"  # it aborts the process when two threads enter it
     _state[CALLER_TAKES_PART] = layer == "omp"  # in a region, with its first part; other layers do not say
@@ -62,6 +73,7 @@ def start_threads() -> str:
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """What the calling thread runs meanwhile uses no other thread."""
+    start_threads()
     threads = numba.get_num_threads()
     numba.set_num_threads(1)
     try:
@@ -75,13 +87,25 @@ def most_threads() -> int:
     return int(config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
 
 
+def forks() -> int:
+    """How many forks lie between this process and the one that imported fastbp."""
+    return int(_state[FORKS])
+
+
 def _after_fork_in_child() -> None:
     # GNU OpenMP kills a forked child that enters a parallel region, and hangs a grandchild
     parallel = sys.modules.get("numba.np.ufunc.parallel")
     if parallel is not None and parallel._is_initialized:  # by whomever
         _state[SERIAL_PROCESS] = 1
     _state[MAIN_THREAD] = threading.get_ident()
+    _state[FORKS] += 1
+    global_compiler_lock.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    # a thread that compiles finishes first: in the child it does not exist, and would leave numba half done and locked
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=_after_fork_in_child,
+    )

@@ -11,7 +11,7 @@ import numpy as np
 from numba import types
 
 from fastbp._jit import package_cache, source_hash
-from fastbp._live import most_threads, start_threads
+from fastbp._live import NoThreadingLayer, most_threads, start_threads
 from fastbp._llvm import target_cpu, target_features
 from fastbp._version import __version__
 from fastbp.gemm.isa import blocks_for, target_isa
@@ -34,11 +34,22 @@ def versions() -> dict[str, str]:
         "CPU": target_cpu(),
         "features": " ".join(f for f in INTERESTING if f in target_features()) + f" (of {len(target_features())})",
         "instruction set": isa.name,
+        "arithmetic": "fused multiply-add"
+        if isa.fma
+        else "multiply, then add: other bits than with fused multiply-add",
         **{f"tile, {name}": _describe_blocks(blocks) for name, blocks in tiles},
-        "threading layer": start_threads(),
-        "threads": f"{numba.get_num_threads()} of {most_threads()}",
+        **threads(),
         "compiler cache": cache.cache_path or "none: no folder is writable",
     }
+
+
+def threads() -> dict[str, str]:
+    """The threading layer and how many threads it uses, or why there is none."""
+    try:
+        layer = start_threads()
+    except NoThreadingLayer as error:
+        return {"threading layer": f"none: {error}"}
+    return {"threading layer": layer, "threads": f"{numba.get_num_threads()} of {most_threads()}"}
 
 
 def _version_of(name: str) -> str:

@@ -1,5 +1,6 @@
 """The cache, code called by address, the live state: each claim in fresh processes, as users meet it."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -100,6 +101,64 @@ def test_truncated_cache_files_are_compiled_again_with_a_warning(run_python, sou
     assert (afterwards.stdout, afterwards.stderr) == ("[3. 3.]\n", "")
 
 
+def flip(file, place):
+    """Flip a bit, at that share of the file."""
+    content = bytearray(file.read_bytes())
+    content[int(place * (len(content) - 1))] ^= 1
+    file.write_bytes(content)
+
+
+def exchange(files):
+    """Give each file the content of the next."""
+    for file, content in zip(files, [f.read_bytes() for f in (*files[1:], files[0])], strict=True):
+        file.write_bytes(content)
+
+
+DAMAGES = {
+    "a bit of the machine code": lambda cache: [flip(file, 0.6) for file in cache.rglob("*.nbc")],
+    "a bit of an index": lambda cache: [flip(file, 0.7) for file in cache.rglob("*.nbi")],
+    "exchanged data files": lambda cache: exchange(sorted(cache.rglob("*.nbc"))),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_and_exchanged_cache_files_are_compiled_again(damage, run_python, source, first_run, tmp_path):
+    cache = tmp_path / "cache"
+    shutil.copytree(first_run[1], cache)
+    DAMAGES[damage](cache)
+    recovered = run_python(SUM_OF_STRIDED_ONES, path=[source], cache=cache)
+    assert recovered.stdout == "[3. 3.]\n"
+    assert SAYS_COMPILING in recovered.stderr
+    afterwards = run_python(SUM_OF_STRIDED_ONES, path=[source], cache=cache)
+    assert (afterwards.stdout, afterwards.stderr) == ("[3. 3.]\n", "")
+
+
+def test_no_flipped_bit_of_a_cache_file_is_overlooked(tmp_path):
+    file = type(_jit.package_cache(run_with_layer)._cache_file)(str(tmp_path), "function", 1)
+    file.save("key", "code")
+    for path in tmp_path.iterdir():
+        content = path.read_bytes()
+        for i in range(8 * len(content)):
+            damaged = bytearray(content)
+            damaged[i // 8] ^= 1 << i % 8
+            path.write_bytes(damaged)
+            with contextlib.suppress(_jit.DamagedFile):
+                assert file.load("key") is None
+        path.write_bytes(content)
+    assert file.load("key") == "code"
+
+
+def test_an_index_that_is_damaged_before_a_save_costs_a_warning_only(tmp_path, monkeypatch):
+    cache = _jit.package_cache(run_with_layer)
+    monkeypatch.setattr(cache, "_cache_file", type(cache._cache_file)(str(tmp_path), "function", 1))
+    cache._cache_file.save("key", "code")
+    (index,) = tmp_path.glob("*.nbi")
+    flip(index, 0.9)
+    monkeypatch.setattr(FunctionCache, "save_overload", lambda self, sig, data: self._cache_file.save(sig, data))
+    with pytest.warns(UserWarning, match="fastbp cannot write its compiler cache in .*is damaged"):
+        cache.save_overload("other key", None)
+
+
 def test_without_any_writable_cache_folder_it_works_with_one_warning(run_python, tmp_path):
     file = tmp_path / "a regular file"
     file.touch()
@@ -181,6 +240,74 @@ def test_the_serial_twin_is_cached_apart_and_never_starts_threads(run_python):
     twins = {"dense.bias_gradient.serial": "262144.0 0\n", "dense.bias_gradient": "262144.0 1\n"}
     for kernel, wanted in [*twins.items(), *twins.items()]:  # the second time from the cache
         assert run_python(code.replace("{}", kernel)).stdout == wanted
+
+
+# ------------------------------------------------------------------------------------------- what the environment asks for
+
+
+def test_where_numba_must_not_compile_the_import_says_what_to_do(run_python):
+    code = """
+        try:
+            import fastbp
+        except ImportError as error:
+            print(error)
+    """
+    said = run_python(code, NUMBA_DISABLE_JIT="1").stdout
+    assert said.startswith("NUMBA_DISABLE_JIT: got 1, expected 0: ")
+    assert said.count("\n") == 1
+
+
+def test_where_numba_must_no_longer_compile_the_first_use_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(config, "DISABLE_JIT", 1)
+    with pytest.raises(ImportError, match="NUMBA_DISABLE_JIT: got 1, expected 0: fastbp is made of compiled functions"):
+        _jit.inner(lambda x: x)
+
+
+WITHOUT_THREADS = """
+    import numpy as np
+    import fastbp as fb
+    from fastbp import engine, kernels
+
+    net = fb.Sequential(fb.Dense(64, 256), fb.Dense(256, 200))  # large enough to be shared, and to be updated by threads
+    x, y = np.ones((200, 64), np.float32), np.zeros(200, np.int64)
+    training = net.training("softmax_cross_entropy", "sgd")
+
+    def state():
+        return [a.tobytes() for a in (net.parameters, net._moments, net._counters)], net._rule, net._rows, net.history
+
+    def try_(work):
+        before = state()
+        try:
+            work()
+        except ValueError as error:
+            assert str(error).startswith("NUMBA_THREADING_LAYER: got 'nonsense', which cannot be loaded here"), error
+            assert "\\n" not in str(error)
+        else:
+            raise AssertionError("no error")
+        assert state() == before
+"""
+USES = {
+    "fit": "net.fit(x, y, batch_size=200, optimizer='sgd')",
+    "fit on minibatches": "net.fit([(x, y)], optimizer='adam')",
+    "fit_many": "fb.fit_many([net], x, y)",
+    "predict": "net.predict(x)",
+    "evaluate": "net.evaluate(x, y)",
+    "forward": "net.forward(x)",
+    "step": "net.step('adam')",
+    "a kernel": "kernels.bias_gradient(x)",
+    "a verb": "engine.train_step(training, x[:32], y[:32])",
+}
+
+
+def test_a_threading_layer_that_cannot_be_had_is_said_before_anything_changes(run_python):
+    code = WITHOUT_THREADS + "".join(f"\n    try_(lambda: {use})" for use in USES.values()) + "\n    print('all')"
+    done = run_python(code, cache=None, NUMBA_THREADING_LAYER="nonsense")
+    assert (done.stdout, "Warning" in done.stderr) == ("all\n", False)
+
+
+def test_info_says_what_is_wrong_with_the_threading_layer(run_python):
+    said = run_python("import fastbp; fastbp.show_versions()", cache=None, NUMBA_THREADING_LAYER="nonsense").stdout
+    assert re.search("threading layer +none: NUMBA_THREADING_LAYER: got 'nonsense'", said)
 
 
 # ------------------------------------------------------------------------------------------- functions that users cache

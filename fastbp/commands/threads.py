@@ -7,8 +7,9 @@ def use_threads(threads: int | None) -> None:
     """Lets numba use so many from now on, or as it does now."""
     if threads is not None:
         from fastbp._jit import numba
-        from fastbp._live import most_threads
+        from fastbp._live import most_threads, start_threads
 
+        start_threads()
         try:
             numba.set_num_threads(threads)
         except ValueError as error:
