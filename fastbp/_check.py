@@ -143,11 +143,11 @@ def integer(typingctx, x):
 
 # ------------------------------------------------------------------------------------------------------------- faults
 
-FAULTS = range(17)
+FAULTS = range(18)
 (
     NO_FAULT, NOT_ARRAY, WRONG_NDIM, WRONG_DTYPE, READ_ONLY, WRONG_LENGTH, SHARES_MEMORY, UNKNOWN_CODE, TOO_SMALL,
     OUT_OF_RANGE, WRONG_LABEL, NOT_TARGETS, TOO_MANY_ROWS, NO_ROW, NOT_A_FLAG,
-    NEGATIVE, COPIED,
+    NEGATIVE, COPIED, IN_USE,
 ) = FAULTS  # fmt: skip
 NAMES = (
     "delta", "a", "w", "b", "z", "out", "stored", "activation", "y", "sample_weight", "parameters", "gradients",
@@ -183,6 +183,10 @@ class ArgumentFault:
 
 class ShapeError(ArgumentFault, ValueError):
     """A raw kernel was given arrays whose shapes, values or places in memory do not go together."""
+
+
+class InUse(ArgumentFault, RuntimeError):  # noqa: N818 (it says what is in use)
+    """A verb was called while another thread is at work with the same Training."""
 
 
 class DtypeError(ArgumentFault, TypeError):
@@ -223,6 +227,9 @@ WORDING = {
     ),
     WRONG_LABEL: lambda axis, got, other, expected: f"got label {got} in row {axis}, expected 0 to {expected}",
     TOO_MANY_ROWS: lambda axis, got, other, expected: f"got {got} rows, expected 1 to {expected}, the batch size",
+    IN_USE: lambda axis, got, other, expected: (
+        "got one that another thread is at work with, expected one thread at a time: give each a net.training(...) of its own"
+    ),
     NO_ROW: lambda axis, got, other, expected: f"got row {got} at place {axis}, expected 0 to {expected}",
     COPIED: lambda axis, got, other, expected: (
         "got a copy, whose addresses are another's, expected what net.training returned, as an argument and in the process "
@@ -244,6 +251,8 @@ def raise_fault(address):
     f = fetch(Fault, address)
     if f.fault == NOT_ARRAY or f.fault == WRONG_DTYPE or f.fault == COPIED:
         raise DtypeError(f.fault, f.name, f.axis, f.got, f.other, f.expected)
+    if f.fault == IN_USE:
+        raise InUse(f.fault, f.name, f.axis, f.got, f.other, f.expected)
     if f.fault != NO_FAULT:
         raise ShapeError(f.fault, f.name, f.axis, f.got, f.other, f.expected)
 

@@ -19,12 +19,13 @@ def check_gradients(net: Sequential, x: Any, y: Any, loss: Any, samples: int = 1
     for float64, where a right gradient gives some 1e-8; dropout must be absent, or every pass draws another mask.
     """
     loss = losses.as_loss(loss)
-    output = net.forward(x)
-    _, delta = loss(output, y)
-    net.backward(delta)
-    h = float(np.cbrt(np.finfo(net.dtype).eps))
-    places = np.unique(np.linspace(0, net.parameters.size - 1, samples).astype(int))
-    return max(_error(net, x, y, loss, i, h) for i in places)
+    with net.turn.taken("check_gradients", within=True):
+        output = net.forward(x)
+        _, delta = loss(output, y)
+        net.backward(delta)
+        h = float(np.cbrt(np.finfo(net.dtype).eps))
+        places = np.unique(np.linspace(0, net.parameters.size - 1, samples).astype(int))
+        return max(_error(net, x, y, loss, i, h) for i in places)
 
 
 def _error(net: Sequential, x: Any, y: Any, loss: losses.Loss, i: int, h: float) -> float:

@@ -41,6 +41,7 @@ class Fit:
         self.optimizer, self.epochs, self.shuffle = optimizer, epochs, shuffle
         self.batch_size = min(batch_size, len(samples))
         self.steps_per_epoch = -(-len(samples) // self.batch_size)
+        net.region_for(self.batch_size)  # fails, where it does, before anything changes
         net._use_optimizer(optimizer)
         self.make_room()
         self.block = samples.block(self.training)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from fastbp import callbacks, data, losses, optimizers
 from fastbp.engine.many import NOT_FINITE
+from fastbp.gemm.region import region
 from fastbp.history import History
 from fastbp.jobs import Plan, Work, train
 from fastbp.lowering import in_compiled_form
@@ -52,9 +54,10 @@ def fit_many(
     and `history`, and gradients where `fit` would store them.
 
     Raises, before anything is changed: TypeError and ValueError for what it cannot take, NaN and infinity in the rows that
-    are used included. FloatingPointError, when all others are trained, if the cost of some networks was not finite: it
-    names their places, and each of those keeps the parameters of its last finite epoch, as after `fit`. KeyboardInterrupt
-    passes through within some hundredths of a second (or the one step at hand); networks and histories are usable.
+    are used included; RuntimeError while another thread trains one of the networks. FloatingPointError, when all others
+    are trained, if the cost of some networks was not finite: it names their places, and each of those keeps the parameters
+    of its last finite epoch, as after `fit`. KeyboardInterrupt passes through within some hundredths of a second (or the one
+    step at hand); networks and histories are usable.
     """
     nets = checked_networks(networks)
     settings = zip(
@@ -75,8 +78,12 @@ def fit_many(
     bar = callbacks.Progress(sum(plan.epochs for plan in plans)) if progress else None
     if bar is not None:
         bar.check_fit(())
-    works = [Work(plan, shuffle, early_stopping) for plan in plans]
-    train(works, bar)
+    with contextlib.ExitStack() as turns:
+        for net in nets:
+            turns.enter_context(net.turn.taken("fit_many"))
+        region.of().resolve()  # fails, where it does, before anything changes
+        works = [Work(plan, shuffle, early_stopping) for plan in plans]
+        train(works, bar)
     refuse_failed(works)
     return [work.history for work in works]
 

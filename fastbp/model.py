@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import secrets
-import threading
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -24,6 +23,7 @@ from fastbp.gemm.region import region
 from fastbp.layers import Custom, Dense, Dropout, Layer, copy_in, initial
 from fastbp.lowering import Description, configure, in_compiled_form, longest_sum, lowered, slice_block, use_optimizer
 from fastbp.schedules import whole_number
+from fastbp.turns import ProcessLock, Turn
 
 DTYPES = ("float32", "float64")
 PREDICT_ROWS = 256  # rows of a minibatch in predict
@@ -55,6 +55,7 @@ class Sequential(Declared, Exchange):
     history: Any = setting()
     metadata: dict[str, Any] = setting(dictionary)
     epochs_shuffled: int = setting(whole_number, at_least=0)  # decides the order of the next epoch
+    turn: Turn = fixed()  # to train it
 
     def __init__(self, *layers: Layer, dtype: Any = "float32", seed: int | None = 0):
         self.dtype = checked_dtype(dtype)
@@ -73,9 +74,13 @@ class Sequential(Declared, Exchange):
         self._workspaces: dict[tuple[str, int, bool], Training] = {}
         self._few: dict[np.dtype, Few] = {}  # by the dtype of x
         self._paces: dict[int, Any] = {}  # of fits, by the batch size
-        self._inference = threading.Lock()  # of the workspace that predict and evaluate share, from any thread
+        self._add_locks()
         self._rows = 0  # of the last forward pass by hand
         self._adopt()
+
+    def _add_locks(self) -> None:
+        self._inference = ProcessLock()  # of the workspace that predict and evaluate share, from any thread
+        self.turn = Turn("network")
 
     def _adopt(self) -> None:
         start = columns = 0
@@ -148,17 +153,23 @@ class Sequential(Declared, Exchange):
     def _workspace(self, purpose: str, batch_size: int, stores: bool = False) -> Training:
         """A Training for one purpose, kept for the next time with that batch size: what one purpose leaves in its buffers
         (between a forward and a backward pass, in the midst of a fit) another must not overwrite."""
-        key = (purpose, batch_size, stores)
-        if key not in self._workspaces:
-            if len(self._workspaces) >= 8:
-                self._workspaces.pop(next(iter(self._workspaces)))
-            self._workspaces[key] = self._make_training(batch_size, stores)
-        return self._workspaces[key]
+        key, kept = (purpose, batch_size, stores), self._workspaces
+        if key in kept:
+            return kept[key]
+        training = self._make_training(batch_size, stores)
+        latest = list(kept.items())[-7:]
+        self._workspaces = {**dict(latest), key: training}  # another one, since other threads may be looking at the old
+        return training
 
-    def _use_optimizer(self, optimizer: optimizers.Optimizer) -> None:
+    def _use_optimizer(self, optimizer: optimizers.Optimizer, within_fit: bool = False) -> None:
         """Moments for the optimizer: those at hand when it is of the kind used before, otherwise new ones."""
         self.refuse_read_only()
         if self._rule != optimizer.rule:
+            if within_fit:
+                raise RuntimeError(
+                    f"optimizer: got {optimizer.rule} within a fit by {self._rule}, whose moments it would replace, "
+                    "expected the same kind"
+                )
             self._rule = optimizer.rule
             self._moments = zeros_apart((optimizer.moments, self.parameters.size), self.dtype)
             self._counters[0] = 0
@@ -181,12 +192,11 @@ class Sequential(Declared, Exchange):
 
     def _forget_workspaces(self) -> None:
         """They hold addresses of moments: whoever gives the network others calls this."""
-        self._workspaces.clear()
-        self._few.clear()
+        self._workspaces, self._few = {}, {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles: all but workspaces, whose addresses are those of this network, and the lock."""
-        kept = {name: value for name, value in self.__dict__.items() if name != "_inference"}
+        """For copies and pickles: all but workspaces, whose addresses are those of this network, and locks."""
+        kept = {name: value for name, value in self.__dict__.items() if name not in ("_inference", "turn")}
         return {**kept, "_workspaces": {}, "_few": {}, "_paces": {}, "_active": None, "_rows": 0}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -195,7 +205,7 @@ class Sequential(Declared, Exchange):
         for name in ("_parameters", "_gradients", "_moments", "_counters", "_kept"):
             if state[name] is not None:
                 self.__dict__[name] = owned(state[name])
-        self._inference = threading.Lock()
+        self._add_locks()
 
     def __copy__(self) -> Sequential:
         """A whole copy: layers belong to one network, and so does the memory that they are views of."""
@@ -217,8 +227,9 @@ class Sequential(Declared, Exchange):
         loss, optimizer = losses.as_loss(loss), optimizers.as_optimizer(optimizer)
         check_last_activation(self, loss)
         batch_size = whole_number("batch_size", batch_size, at_least=1)
-        self._use_optimizer(optimizer)
-        training = self._make_training(batch_size, stores=True)
+        with self.turn.taken("training", within=True) as nested:
+            self._use_optimizer(optimizer, nested)
+            training = self._make_training(batch_size, stores=True)
         configure(training, loss, optimizer, self.dtype.name, self.fuses(optimizer, batch_size))
         return training.keeping(self, loss)
 
@@ -249,15 +260,21 @@ class Sequential(Declared, Exchange):
     def forward(self, x: Any) -> np.ndarray:
         """The output (K, outputs) for a minibatch x (K, inputs), in training: dropout acts. `backward` may follow."""
         x = in_compiled_form(data.as_matrix("x", x, self.inputs))
+        workers = self.region_for(len(x))
         batch_size = max([len(x), *(size for purpose, size, _ in self._workspaces if purpose == "by hand")])
         out = np.empty((len(x), self.outputs), self.dtype)
-        self._active, self._rows = self._workspace("by hand", batch_size, stores=True), len(x)
-        args = slice_block(self._active, x=x, out=out, last=len(x))
-        self._run(steps.forward_minibatch, args.address, self.region_for(len(x)))
+        with self.turn.taken("forward", within=True):
+            self._active, self._rows = self._workspace("by hand", batch_size, stores=True), len(x)
+            args = slice_block(self._active, x=x, out=out, last=len(x))
+            self._run(steps.forward_minibatch, args.address, workers)
         return out
 
     def backward(self, delta: Any, input_delta: bool = False) -> np.ndarray | None:
         """All gradients from delta = dC/d(output) (K, outputs) of the last `forward`; returns dC/dx if `input_delta`."""
+        with self.turn.taken("backward", within=True):
+            return self._backward(delta, input_delta)
+
+    def _backward(self, delta: Any, input_delta: bool) -> np.ndarray | None:
         check_writable("gradients", self._gradients)
         if not self._rows:
             raise ValueError("backward: got no forward pass before it, expected net.forward(x) first")
@@ -275,10 +292,12 @@ class Sequential(Declared, Exchange):
     def step(self, optimizer: Any) -> None:
         """Update the parameters by the gradients of the last `backward`. A schedule counts as its rate at the start."""
         optimizer = optimizers.as_optimizer(optimizer)
-        self._use_optimizer(optimizer)
-        training = self._workspace("update", 1, stores=True)
-        use_optimizer(training, optimizer, self.dtype.name, fused=False)
-        self._run(update, training.network.ctypes.data, region.of().resolve() if self.parameters.size > 30000 else 0)
+        workers = region.of().resolve() if self.parameters.size > 30000 else 0
+        with self.turn.taken("step", within=True) as nested:
+            self._use_optimizer(optimizer, nested)
+            training = self._workspace("update", 1, stores=True)
+            use_optimizer(training, optimizer, self.dtype.name, fused=False)
+            self._run(update, training.network.ctypes.data, workers)
 
     # ------------------------------------------------------------------------------------------------------- whole data
 
@@ -301,14 +320,16 @@ class Sequential(Declared, Exchange):
         """Train on x (rows, inputs) and y, or on minibatches (x, y) that an iterable x hands out; returns the History.
 
         Rows are shuffled, and batch_size is 32, unless you say otherwise. See `fastbp.training.fit` for all that it does.
+        RuntimeError while another thread trains this network, or from within a fit of it.
         """
         from fastbp import training
 
-        return training.fit(
-            self, x, y, loss=loss, optimizer=optimizer, batch_size=batch_size, epochs=epochs, shuffle=shuffle,
-            validation_data=validation_data, sample_weight=sample_weight, callbacks=callbacks, metrics=metrics,
-            progress=progress, steps_per_epoch=steps_per_epoch,
-        )  # fmt: skip
+        with self.turn.taken("fit"):
+            return training.fit(
+                self, x, y, loss=loss, optimizer=optimizer, batch_size=batch_size, epochs=epochs, shuffle=shuffle,
+                validation_data=validation_data, sample_weight=sample_weight, callbacks=callbacks, metrics=metrics,
+                progress=progress, steps_per_epoch=steps_per_epoch,
+            )  # fmt: skip
 
     def predict(self, x: Any) -> np.ndarray:
         """The network's output (rows, outputs) for x (rows, inputs), of any real dtype.
@@ -328,7 +349,7 @@ class Sequential(Declared, Exchange):
         x = in_compiled_form(data.as_matrix("x", x, self.inputs))
         out = np.empty((len(x), self.outputs), self.dtype)
         workers = self.region_for(min(len(x), PREDICT_ROWS))
-        with self._inference:
+        with self._inference.here():
             training = self._workspace("inference", min(len(x), PREDICT_ROWS))
             for first, last in self._slices(len(x), PREDICT_ROWS):
                 args = slice_block(training, x=x, out=out, first=first, last=last)

@@ -70,7 +70,7 @@ class Evaluation:
     def cost(self) -> float:
         net, samples = self.net, self.samples
         workers = net.region_for(min(len(samples), PREDICT_ROWS))
-        with net._inference:
+        with net._inference.here():
             block, in_files = self.block(), mapped.too_large(samples.x, samples.y, samples.weights)
             for first, last in net._slices(len(samples), PREDICT_ROWS):
                 block.set(first=first, last=last)

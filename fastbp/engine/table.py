@@ -69,6 +69,7 @@ class Network(NamedTuple):
     # 0, or the address of int64 ticks to add to: FORWARD, BACKWARD, GRADIENT of each operation, then MINIBATCH to STEP
     clock: int
     updates: int  # 1 in a backward pass that updates, 0 in one that stores gradients
+    turn: int  # 0, or a mark of the process in which a verb is at work with the Training
 
 
 class Operation(NamedTuple):

@@ -63,6 +63,7 @@ from fastbp.engine.steps import (
     train_slice,
 )
 from fastbp.engine.table import NETWORK, Network
+from fastbp.engine.turn import begin_turn, end_turn
 from fastbp.engine.walk import update
 from fastbp.gemm.region import region
 from fastbp.kernels.operands import output
@@ -206,7 +207,7 @@ def over_samples(slice_code):
                 return 0
             t = fetch(Network, a.network)
             x, y, weights, order = fetch(Array, a.x), fetch(Array, a.y), fetch(Array, a.weights), fetch(Array, a.order)
-            if checked(t, a, x, y, weights, order, fault):
+            if checked(t, a, x, y, weights, order, fault) and begin_turn(a.network, fault):
                 rows = x.rows if order.kind == NOTHING else order.rows
                 s = on_stack(
                     Slice(a.network, a.x, a.y, a.weights, order.address, order.row_stride, 0, rows, 0, 0, 0.0, 0.0, -1)
@@ -215,6 +216,7 @@ def over_samples(slice_code):
                 weight = read(s + AT_WEIGHT, np.float64)
                 cost = read(s + AT_COST, np.float64) / weight if weight != 0.0 else 0.0
                 write(a.cost, cost if read(s + AT_STOPPED, np.int64) < 0 else np.nan)
+                end_turn(a.network)
             return 0
 
         return samples_code
@@ -250,13 +252,14 @@ def forward_code(real):
         if not check_training(fault, network):
             return 0
         t, given, result = fetch(Network, network), fetch(Array, x), fetch(Array, out)
-        if check_rows_and_out(fault, t, given, result, kind):
+        if check_rows_and_out(fault, t, given, result, kind) and begin_turn(network, fault):
             s = on_stack(Slice(network, x, 0, 0, 0, 0, 0, given.rows, 0, out, 0.0, 0.0, -1))
             if trains != 0 and given.rows <= t.batch_size:
                 call(forward_minibatch(real), (s, region))
             else:
                 call(predict_slice(real), (s, region))
                 write(network + AT_ROWS, 0)  # no backward pass may follow
+            end_turn(network)
         return 0
 
     return forward_code
@@ -266,23 +269,30 @@ def forward_code(real):
 def backward_code(real):
     kind = kind_of_dtype(real)
 
-    def backward_code(network, delta, input_delta, region, fault):
-        if not check_training(fault, network):
-            return 0
-        t, d, below = fetch(Network, network), fetch(Array, delta), fetch(Array, input_delta)
-        if (
+    @inner
+    def checked(t, d, below, fault):
+        return (
             check_real(fault, DELTA, d, 2)
             and check_floats(fault, DELTA, d, 2, DELTA, kind)
             and check_shape(fault, DELTA, d, t.rows, X, t.outputs, NETWORK_NAME)
-        ):
-            wanted = below.kind != NOTHING
-            if wanted and not (
-                check_floats(fault, INPUT_DELTA, below, 2, DELTA, kind)
-                and check_shape(fault, INPUT_DELTA, below, t.rows, X, t.inputs, X)
-                and check_output(fault, INPUT_DELTA, below)
-            ):
-                return 0
-            call(backward_minibatch(real), (network, delta, input_delta if wanted else 0, region))
+            and (
+                below.kind == NOTHING
+                or (
+                    check_floats(fault, INPUT_DELTA, below, 2, DELTA, kind)
+                    and check_shape(fault, INPUT_DELTA, below, t.rows, X, t.inputs, X)
+                    and check_output(fault, INPUT_DELTA, below)
+                )
+            )
+        )
+
+    def backward_code(network, delta, input_delta, region, fault):
+        # before the other checks: how many rows there are is the turn's
+        if check_training(fault, network) and begin_turn(network, fault):
+            below = fetch(Array, input_delta)
+            if checked(fetch(Network, network), fetch(Array, delta), below, fault):
+                into = input_delta if below.kind != NOTHING else 0
+                call(backward_minibatch(real), (network, delta, into, region))
+            end_turn(network)
         return 0
 
     return backward_code
@@ -291,8 +301,9 @@ def backward_code(real):
 @code_per_dtype
 def step_code(real):
     def step_code(network, region, fault):
-        if check_training(fault, network):
+        if check_training(fault, network) and begin_turn(network, fault):
             call(update(real), (network, region))
+            end_turn(network)
         return 0
 
     return step_code

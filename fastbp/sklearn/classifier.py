@@ -22,6 +22,7 @@ from fastbp.sklearn.estimator import MultilayerPerceptron
 from fastbp.sklearn.hooks import with_callbacks
 from fastbp.sklearn.sparse import output_of
 from fastbp.sklearn.stochastic import Data
+from fastbp.sklearn.turns import one_at_a_time
 
 
 class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
@@ -110,6 +111,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         self.class_weight = class_weight
         self.restore_best_weights = restore_best_weights
 
+    @one_at_a_time
     @with_callbacks
     def fit(
         self,
@@ -135,6 +137,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         return self._fit(X, y, sample_weight, validation, callbacks)
 
     @available_if(lambda estimator: estimator._check_solver())
+    @one_at_a_time
     @with_callbacks
     def partial_fit(self, X, y, sample_weight=None, classes=None):
         """One epoch over X and y; a `fit` of as many epochs gives the same bits. `classes`: all of them, in the first call."""

@@ -31,6 +31,7 @@ from fastbp.sklearn.objective import Objective
 from fastbp.sklearn.solvers import Rate
 from fastbp.sklearn.sparse import handy, output_of
 from fastbp.sklearn.stochastic import Data, Epochs, Fit, check_callbacks
+from fastbp.sklearn.turns import HIDDEN, weights_lock
 from fastbp.sklearn.warned import as_one_column, warn
 from fastbp.sklearn.workers import one_thread_in_workers
 
@@ -117,7 +118,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         self._validate_changed()
         with unchanged_if_refused(self):
             train = self._prepared(X, y, sample_weight, validation, as_callbacks(callbacks), incremental, classes)
-        with one_thread_in_workers():
+        with one_thread_in_workers(), self.network_.turn.taken("fit"):
             train()
         return self
 
@@ -152,11 +153,13 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         elif self.early_stopping:
             X, y, weights, held = self._split(X, y, weights, random)
         self._begin_records(first, held is not None)
-        epochs = Epochs(
-            self, self._network_for(start, random), self._objective(y, weights), Data(X, y, weights), held,
-            batch_size=self._rows_at_once(X.shape[0]), epochs=1 if incremental else self.max_iter,
-            rate=self._rate_for(incremental),
-        )  # fmt: skip
+        net = self._network_for(start, random)
+        with net.turn.taken("fit"):
+            epochs = Epochs(
+                self, net, self._objective(y, weights), Data(X, y, weights), held,
+                batch_size=self._rows_at_once(X.shape[0]), epochs=1 if incremental else self.max_iter,
+                rate=self._rate_for(incremental),
+            )  # fmt: skip
         return Fit(self, epochs, callbacks, incremental).run
 
     def _validate_changed(self) -> None:
@@ -236,7 +239,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
             self.validation_loss_curve_ = [*unknown]
         if "best_loss_" not in known or self.early_stopping != (self.best_loss_ is None):
             self._no_improvement_count = 0
-            self.best_loss_ = None if self.early_stopping else np.inf
+            self.best_loss_: float | None = None if self.early_stopping else np.inf
             self.validation_scores_: list[float] | None = [*unknown] if self.early_stopping else None
             self.best_validation_score_ = -np.inf if self.early_stopping else None
 
@@ -287,14 +290,16 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         return self.network_
 
     def _adopt(self, blueprint: Blueprint, net: Sequential) -> None:
-        self.__dict__.update(self.weights_in(net), _blueprint=blueprint)
+        with weights_lock(self):
+            self.__dict__.update(self.weights_in(net), _blueprint=blueprint)
 
     def _network(self) -> Sequential:
         """The network, with the weights that `coefs_` and `intercepts_` hold: users may have assigned others."""
-        shown, views = (*self.coefs_, *self.intercepts_), getattr(self, "_views", ())
-        if len(shown) != len(views) or any(a is not b for a, b in zip(shown, views, strict=True)):
-            self._take_assigned()
-        return self.network_
+        with weights_lock(self):
+            shown, views = (*self.coefs_, *self.intercepts_), getattr(self, "_views", ())
+            if len(shown) != len(views) or any(a is not b for a, b in zip(shown, views, strict=True)):
+                self._take_assigned()
+            return self.network_
 
     def _take_assigned(self) -> None:
         coefs, intercepts = [[np.asarray(a) for a in arrays] for arrays in (self.coefs_, self.intercepts_)]
@@ -316,7 +321,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         if hasattr(self, "network_"):
             self._network()
         state = super().__getstate__()
-        hidden = ("_validated", *(("coefs_", "intercepts_", "_views") if "network_" in state else ()))
+        hidden = ("_validated", *HIDDEN, *(("coefs_", "intercepts_", "_views") if "network_" in state else ()))
         return {name: value for name, value in state.items() if name not in hidden}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from fastbp.sklearn.estimator import MultilayerPerceptron
 from fastbp.sklearn.hooks import with_callbacks
 from fastbp.sklearn.sparse import output_of
 from fastbp.sklearn.stochastic import Data
+from fastbp.sklearn.turns import one_at_a_time
 
 LOSSES = ("squared_error", "poisson", "mean_squared_error", "mean_absolute_error", "huber", "quantile")
 
@@ -104,6 +105,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         self.dropout = dropout
         self.restore_best_weights = restore_best_weights
 
+    @one_at_a_time
     @with_callbacks
     def fit(
         self,
@@ -129,6 +131,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         return self._fit(X, y, sample_weight, validation, callbacks)
 
     @available_if(lambda estimator: estimator._check_solver())
+    @one_at_a_time
     @with_callbacks
     def partial_fit(self, X, y, sample_weight=None):
         """One epoch over X and y; a `fit` of so many epochs gives the same bits."""

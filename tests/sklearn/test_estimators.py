@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -105,6 +106,83 @@ def test_epochs_of_partial_fit_are_a_fit(solver):
         np.testing.assert_array_equal(a, b)
     assert whole.loss_curve_ == by_parts.loss_curve_
     assert (whole.t_, by_parts.n_iter_) == (by_parts.t_, 1)
+
+
+# ------------------------------------------------------------------------------------------------------------ threads
+
+FITS = {
+    "fit": lambda e, **settings: e.fit(X, Y, **settings),
+    "partial_fit": lambda e: e.partial_fit(X, Y),
+}
+
+
+def in_the_midst_of_a_fit(e, do):
+    """Calls `do` while another thread is in the midst of a fit of `e`."""
+    begun, done = threading.Event(), threading.Event()
+
+    def callback(net, history):
+        begun.set()
+        done.wait(30)
+
+    thread = threading.Thread(target=FITS["fit"], args=(e,), kwargs={"callbacks": callback})
+    thread.start()
+    try:
+        assert begun.wait(60)
+        do()
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("name", FITS)
+def test_a_second_thread_that_fits_an_estimator_is_refused_and_changes_nothing(kind, name):
+    e = kind(max_iter=5, random_state=0).fit(X, Y)
+    alone = copy.deepcopy(e).fit(X, Y)
+
+    def refused():
+        before = {key: str(value) for key, value in vars(e).items()}
+        with pytest.raises(RuntimeError, match=f"estimator: got a call of {name} while another thread is in fit"):
+            FITS[name](e)
+        assert {key: str(value) for key, value in vars(e).items()} == before
+
+    in_the_midst_of_a_fit(e, refused)
+    np.testing.assert_array_equal(e.predict(X), alone.predict(X))
+    FITS[name](e)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_predictions_and_copies_beside_a_fit_do_not_disturb_it(kind):
+    e, alone = (kind(max_iter=30, random_state=0) for _ in range(2))
+    alone.fit(X, Y)
+    in_the_midst_of_a_fit(e, lambda: (e.predict(X), e.score(X, Y), copy.deepcopy(e).fit(X, Y), clone(e)))
+    np.testing.assert_array_equal(e.predict(X), alone.predict(X))
+    fitting, errors = threading.Thread(target=lambda: [e.fit(X, Y) for _ in range(20)]), []
+
+    def predicts():
+        while fitting.is_alive():
+            try:
+                e.predict(X)
+            except Exception as error:
+                errors.append(error)
+
+    threads = [fitting, *(threading.Thread(target=predicts) for _ in range(2))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    np.testing.assert_array_equal(e.predict(X), alone.predict(X))
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_a_callback_that_fits_its_estimator_or_its_network_is_refused(kind):
+    e = kind(max_iter=5, random_state=0)
+    with pytest.raises(RuntimeError, match="estimator: got a call of partial_fit within fit"):
+        e.fit(X, Y, callbacks=lambda net, history: e.partial_fit(X, Y))
+    with pytest.raises(RuntimeError, match="network: got a call of fit within fit"):
+        e.fit(X, Y, callbacks=lambda net, history: net.fit(X, Y))
+    e.fit(X, Y)
 
 
 # --------------------------------------------------------------------------------------------------- searches, tables
