@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from fastbp.commands import INTERRUPTED, bench, compile, explain, export, info, predict, train
+from fastbp.commands import INTERRUPTED, bench, compile, explain, export, info, predict, say, silence, train
 
 USER_ERRORS = (ValueError, TypeError, ArithmeticError, OSError, ImportError)
 
@@ -37,10 +36,10 @@ def _run(options: argparse.Namespace) -> int:
     except BrokenPipeError:  # of `fastbp predict ... | head`: the reader has enough
         return 1
     except USER_ERRORS as error:
-        print(f"fastbp: error: {error}", file=sys.stderr)
+        say(f"fastbp: error: {error}")
         return 2
     except KeyboardInterrupt:
-        print("fastbp: interrupted", file=sys.stderr)
+        say("fastbp: interrupted")
         return INTERRUPTED
 
 
@@ -51,9 +50,9 @@ def _flushed(code: int) -> int:
     try:
         sys.stdout.flush()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit would fail once more
+        silence(sys.stdout)
         if code == 0 and not isinstance(error, BrokenPipeError):
-            print(f"fastbp: error: stdout: {error.strerror}", file=sys.stderr)
+            say(f"fastbp: error: stdout: {error.strerror}")
             return 2
         return code or 1
     return code

@@ -290,6 +290,68 @@ def test_a_disk_that_is_full_in_the_end_loses_no_model(table, monkeypatch, capsy
     assert main(["predict", sentence.split()[-2], table]) == 0
 
 
+class TestOutputs:
+    """What cannot be written at the end is refused at the beginning, and no file that is read is overwritten."""
+
+    @pytest.fixture
+    def untrained(self, monkeypatch):
+        """Fails the test where a network is trained or used."""
+
+        def used(*args, **options):
+            raise AssertionError("too late")
+
+        monkeypatch.setattr(Sequential, "fit", used)
+        monkeypatch.setattr(Sequential, "predict", used)
+
+    @pytest.mark.parametrize(
+        "out", ["none/net", ".", "table.csv", "./table.csv", os.devnull, "n" * 300, "table.csv/net"]
+    )
+    def test_train(self, table, untrained, stand_in, capsys, out):
+        before = (stand_in / table).read_bytes()
+        assert main(["train", table, "--target", "kind", "--out", out]) == 2
+        assert capsys.readouterr().err.startswith(f"fastbp: error: --out: got {out.removeprefix('./')!r}, ")
+        assert os.listdir() == [table]
+        assert (stand_in / table).read_bytes() == before
+
+    @pytest.mark.parametrize("out", ["none/p.csv", ".", "table.csv", "net"])
+    def test_predict(self, table, monkeypatch, stand_in, capsys, out):
+        assert main(["train", table, "--target", "kind", "--epochs", "1", "--quiet", "--out", "net"]) == 0
+        before = [(stand_in / name).read_bytes() for name in (table, "net")]
+        monkeypatch.setattr(Sequential, "load", None)
+        assert main(["predict", "net", table, "--out", out]) == 2
+        assert f"fastbp: error: --out: got {out!r}, " in capsys.readouterr().err
+        assert [(stand_in / name).read_bytes() for name in (table, "net")] == before
+
+    def test_export(self, stand_in, capsys):
+        assert main(["train", "digits", "--epochs", "1", "--quiet", "--layers", "", "--out", "net"]) == 0
+        before = (stand_in / "net").read_bytes()
+        for out in ("net", "none/net.onnx", "."):
+            assert main(["export", "net", "--out", out]) == 2
+            assert f"fastbp: error: --out: got {out!r}, " in capsys.readouterr().err
+        assert (stand_in / "net").read_bytes() == before
+
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+    def test_a_device_that_is_full(self, table, capsys):
+        assert main(["train", table, "--target", "kind", "--epochs", "1", "--quiet", "--out", "net"]) == 0
+        assert main(["predict", "net", table, "--out", "/dev/full"]) == 2
+        assert capsys.readouterr().err == "fastbp: error: [Errno 28] No space left on device: '/dev/full'\n"
+
+    def test_progress_that_nobody_reads_ends_no_training(self, table, stand_in, monkeypatch):
+        reader, writer = os.pipe()
+        os.close(reader)
+        with os.fdopen(writer, "w") as pipe:
+            monkeypatch.setattr(sys, "stderr", pipe)
+            assert main(["train", table, "--target", "kind", "--epochs", "3"]) == 0
+            monkeypatch.undo()
+        assert (stand_in / "table.safetensors").exists()
+
+    def test_predictions_without_a_stdout(self, table, monkeypatch, capsys):
+        assert main(["train", table, "--target", "kind", "--epochs", "1", "--quiet", "--out", "net"]) == 0
+        monkeypatch.setattr(sys, "stdout", None)
+        assert main(["predict", "net", table]) == 2
+        assert capsys.readouterr().err == "fastbp: error: --out: got none, and stdout is closed, expected a file\n"
+
+
 class TestInterrupt:
     @pytest.fixture
     def interrupt_after(self, monkeypatch):
@@ -312,6 +374,20 @@ class TestInterrupt:
         assert main(["train", table, "--target", "kind", "--quiet"]) == 130
         captured = capsys.readouterr()
         assert captured.err == "fastbp: interrupted: the model after 2 finished epochs is in table.safetensors\n"
+        assert main(["predict", "table.safetensors", table]) == 0
+
+    def test_in_the_midst_of_writing_the_model(self, table, monkeypatch, capsys):
+        calls, real = [], Sequential.save
+
+        def save(net, *args, **options):
+            calls.append(net)
+            if len(calls) == 1:
+                raise KeyboardInterrupt
+            real(net, *args, **options)
+
+        monkeypatch.setattr(Sequential, "save", save)
+        assert main(["train", table, "--target", "kind", "--quiet", "--epochs", "3"]) == 130
+        assert "interrupted: the model after 3 finished epochs is in table.safetensors" in capsys.readouterr().err
         assert main(["predict", "table.safetensors", table]) == 0
 
     def test_an_older_model_is_not_lost_to_one_that_learned_nothing(self, table, interrupt_after, capsys):
@@ -439,8 +515,7 @@ class TestPredict:
 
     def test_predictions_are_there_whole_or_not_at_all(self, trained, table, capsys, monkeypatch):
         model = trained("kind")
-        assert main(["predict", model, table, "--out", "none/predictions.csv"]) == 2
-        assert "No such file or directory: 'none/predictions.csv'" in capsys.readouterr().err
+        capsys.readouterr()
         monkeypatch.setattr(os, "fsync", full_disk)
         assert main(["predict", model, table, "--out", "predictions.csv"]) == 2
         assert "No space left on device: 'predictions.csv'" in capsys.readouterr().err
@@ -586,6 +661,10 @@ class TestRealNetwork:
         head, *_, step = out_lines(capsys)
         assert head.startswith("8 rows a step, float64, 1 thread, ")
         assert step.split()[0] == "step"
+
+    def test_a_mistyped_activation_where_no_layer_has_it(self, capsys):
+        assert main(["explain", "20-3", "--activation", "stairs"]) == 2
+        assert "activation: got 'stairs', expected one of identity" in capsys.readouterr().err
 
     @pytest.mark.parametrize("options", [["--loss", "hinge"], ["--batch-size", "0"], ["--threads", "0"]])
     def test_mistakes_of_explain(self, capsys, options):

@@ -4,4 +4,33 @@
 answer at once.
 """
 
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TextIO
+
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+def say(message: str) -> None:
+    """Print a message to stderr; that its reader has gone, or its disk is full, ends nothing."""
+    try:
+        print(message, file=sys.stderr, flush=True)
+    except OSError:
+        silence(sys.stderr)
+
+
+def silence(stream: TextIO) -> None:
+    """Let a stream that cannot be written write to nowhere, or the flush at exit would fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def check_output(option: str, path: str | os.PathLike, *inputs: str | os.PathLike) -> None:
+    """ValueError or OSError, before anything else is done, for a file that cannot be written, or is one of the inputs."""
+    from fastbp.files import check_writable
+
+    check_writable(option, path)
+    if Path(path).exists() and any(Path(name).exists() and Path(name).samefile(path) for name in inputs):
+        raise ValueError(f"{option}: got {os.fspath(path)!r}, which is read too, expected another file")

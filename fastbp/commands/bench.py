@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
+from fastbp.commands import say
 from fastbp.commands.networks import chain
 
 NETWORKS = "4-32-32-3@32,64-64-10@32,784-128-10@32,784-512-512-10@128"
@@ -100,4 +100,4 @@ def _works(options: argparse.Namespace) -> list[Any]:
 
 
 def _report(network: str) -> None:
-    print(f"fastbp: {network} ...", file=sys.stderr, flush=True)
+    say(f"fastbp: {network} ...")

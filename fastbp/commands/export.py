@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
+
+from fastbp.commands import check_output, say
 
 
 def add_to(commands: Any) -> None:
@@ -22,10 +23,11 @@ def run(options: argparse.Namespace) -> int:
     """Read, write, say where."""
     import fastbp as fb
 
-    net = fb.Sequential.load(options.model)
     out = Path(options.out or Path(options.model).with_suffix(".onnx"))
+    net = fb.Sequential.load(options.model)
+    check_output("--out", out, options.model)
     net.to_onnx(out, output=options.output)
     if "recipe" in net.metadata:
-        print("fastbp: the recipe that scales the inputs is no part of the graph", file=sys.stderr)
+        say("fastbp: the recipe that scales the inputs is no part of the graph")
     print(f"model: {out}")
     return 0

@@ -19,6 +19,7 @@ def dense_network(sizes: tuple[int, ...], activation: str, **settings: Any) -> A
     """A Sequential of dense layers of those sizes; the last one without activation."""
     import fastbp as fb
 
+    fb.activations.as_activation(activation)  # a mistyped name is one where no layer has it, too
     *hidden, last = itertools.pairwise(sizes)
     layers = [fb.Dense(n, m, activation=activation) for n, m in hidden]
     return fb.Sequential(*layers, fb.Dense(*last), **settings)

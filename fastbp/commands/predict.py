@@ -6,11 +6,12 @@ import argparse
 import contextlib
 import csv
 import io
+import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from fastbp.commands import check_output
 from fastbp.commands.reading import READING, add_reading_options, reading_of, require_none
 from fastbp.files import whole
 
@@ -35,6 +36,8 @@ def run(options: argparse.Namespace) -> int:
     from fastbp import datasets
     from fastbp.delimited import is_delimited
 
+    if options.out is not None and not _is_device(options.out):
+        check_output("--out", options.out, options.model, options.file)
     net = fb.Sequential.load(options.model)
     recipe = _recipe(options.model, net.metadata)
     if not is_delimited(options.file):
@@ -80,17 +83,27 @@ def check_sizes(recipe: Recipe) -> None:
             raise ValueError(f"scales: got shape {scales.scale.shape}, expected ({length},)")
 
 
+def _is_device(path: str) -> bool:
+    """Whether it is written to as it is: a pipe, /dev/stdout."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
 @contextlib.contextmanager
 def _writing(path: str | None) -> Iterator[TextIO]:
     if path is None:
+        if sys.stdout is None:
+            raise ValueError("--out: got none, and stdout is closed, expected a file")
         yield sys.stdout
         sys.stdout.flush()
         return
-    if Path(path).exists() and not Path(path).is_file():  # a pipe, say
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            yield file
+    if _is_device(path):
+        try:
+            with open(path, "w", newline="", encoding="utf-8") as file:
+                yield file
+        except OSError as error:  # of writing: it has no name yet
+            raise OSError(error.errno, error.strerror, path) from error
         return
     with whole(path) as content:
-        text = io.TextIOWrapper(content, newline="", encoding="utf-8")
+        text = io.TextIOWrapper(content, newline="", encoding="utf-8", errors="backslashreplace")
         yield text
         text.detach()

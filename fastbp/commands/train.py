@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastbp.commands import INTERRUPTED
+from fastbp.commands import INTERRUPTED, check_output, say
 from fastbp.commands.networks import dense_network
 from fastbp.commands.reading import READING, add_reading_options, reading_of, require_none
 from fastbp.commands.threads import use_threads
@@ -66,7 +66,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 def run(options: argparse.Namespace) -> int:
     """Read, split, train, write the model file, report on the rows held out."""
-    from fastbp import files, io
+    from fastbp import io
     from fastbp.data import train_validation_split
     from fastbp.datasets import Recipe
     from fastbp.delimited import plain_name
@@ -75,11 +75,11 @@ def run(options: argparse.Namespace) -> int:
     io.require_safetensors()  # what would fail after the training fails before it
     whole_number("--seed", options.seed, at_least=0)
     out = Path(options.out or Path(plain_name(options.data)).with_suffix(".safetensors"))
-    files.check_writable("--out", out)
+    check_output("--out", out, options.data)
     optimizer = _optimizer(options)
     data = _load(options)
     for note in data.notes:
-        print(f"fastbp: {note}", file=sys.stderr)
+        say(f"fastbp: {note}")
     labels = data.y if data.task == "classification" else None
     rows, held_out = train_validation_split(len(data.x), options.validation_share, options.seed, labels)
     recipe = Recipe.fit(data, rows)
@@ -99,9 +99,9 @@ def run(options: argparse.Namespace) -> int:
             metrics=("accuracy",) if recipe.task == "classification" else (),
             callbacks=[clock, *_progress(options)], progress=False,
         )  # fmt: skip
+        _save(net, out, recipe)
     except KeyboardInterrupt:
         return _interrupted(net, out, recipe, clock.epochs)
-    _save(net, out, recipe)
     print(clock.sentence(-(-len(rows) // options.batch_size)))
     print(f"model: {out}")
     _report(recipe, data.y[held_out], net.predict(x[held_out]))
@@ -159,7 +159,7 @@ def _print_epoch(net: Any, history: Any) -> None:
     from fastbp.callbacks import latest
 
     values = ", ".join(f"{name} {value:.4f}" for name, value in latest(history).items())
-    print(f"epoch {len(history.cost)}: {values}", file=sys.stderr, flush=True)
+    say(f"epoch {len(history.cost)}: {values}")
 
 
 class _Clock:
@@ -196,7 +196,7 @@ def _interrupted(net: Any, out: Path, recipe: Recipe, epochs: int) -> int:
     if epochs:
         _save(net, out, recipe)
         kept = f"the model after {epochs} finished epochs is in {out}"
-    print(f"fastbp: interrupted: {kept}", file=sys.stderr)
+    say(f"fastbp: interrupted: {kept}")
     return INTERRUPTED
 
 
