@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 
@@ -23,69 +23,65 @@ class Declared:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_"):
-            self._refuse_unless_settable(name)
+            check = checks_of(type(self)).get(name)
+            value = check(name, value) if check is not None else self._unless_refused(name, value)
         object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
-        if is_declared(type(self), name):
+        if name in checks_of(type(self)) or isinstance(getattr(type(self), name, None), Fixed | property):
             raise AttributeError(f"{name}: got a deletion, expected none of what a {type(self).__name__} needs")
         object.__delattr__(self, name)
 
-    def _refuse_unless_settable(self, name: str) -> None:
-        kind = type(self)
-        if is_fixed(kind, name) and (name in vars(self) or isinstance(getattr(kind, name), property)):
+    def _unless_refused(self, name: str, value: Any) -> Any:
+        """The value, of what is set while the object is made, or is declared nowhere by a class of somebody else."""
+        kind: Any = type(self)
+        found = getattr(kind, name, None)
+        if isinstance(found, property) or (isinstance(found, Fixed) and getattr(self, name) is not found):
             raise AttributeError(f"{name}: got an assignment, expected none: {kind.__name__}.{name} can only be read")
-        if kind._of_fastbp and not is_declared(kind, name):
-            settable = sorted(n for n in names_of(kind) if is_declared(kind, n) and not is_fixed(kind, n))
+        if kind._of_fastbp and not isinstance(found, Fixed):
+            settable = ", ".join(sorted(checks_of(kind))) or "nothing"
             raise AttributeError(
-                f"{name}: got an assignment, expected one to what can be set of a {kind.__name__}: "
-                f"{', '.join(settable) or 'nothing'}"
+                f"{name}: got an assignment, expected one to what can be set of a {kind.__name__}: {settable}"
             )
-
-
-def is_declared(kind: type, name: str) -> bool:
-    return hasattr(getattr(kind, name, None), "__set__") or name in getattr(kind, "__dataclass_fields__", ())
-
-
-def is_fixed(kind: type, name: str) -> bool:
-    found = getattr(kind, name, None)
-    return found.fset is None if isinstance(found, property) else isinstance(found, Fixed)
-
-
-def names_of(kind: type) -> set[str]:
-    """The public ones among what the class and its dataclass fields name."""
-    return {name for name in (*dir(kind), *getattr(kind, "__dataclass_fields__", ())) if not name.startswith("_")}
-
-
-class Setting:
-    """See `setting`. Without a `__get__` Python finds the value in the object itself, at the speed of any attribute."""
-
-    def __init__(self, check: Callable[[str, Any], Any]):
-        self.check = check
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __set__(self, instance: Any, value: Any) -> None:
-        vars(instance)[self.name] = self.check(self.name, value)
-
-
-class Fixed(Setting):
-    """See `fixed`; `Declared` refuses a second assignment."""
+        return value
 
 
 def as_it_is(name: str, value: Any) -> Any:
     return value
 
 
+@functools.cache
+def checks_of(kind: Any) -> dict[str, Callable[[str, Any], Any]]:
+    """What makes a value of one that is set, by the name of each public attribute that may change."""
+    checks: dict[str, Callable[[str, Any], Any]] = dict.fromkeys(getattr(kind, "__dataclass_fields__", ()), as_it_is)
+    for name in (name for name in dir(kind) if not name.startswith("_")):
+        found = getattr(kind, name)
+        if isinstance(found, Setting):
+            checks[name] = found.check
+        elif isinstance(found, property) and found.fset is not None:
+            checks[name] = as_it_is
+    return checks
+
+
+class Setting:
+    """See `setting`. It is no descriptor: Python finds the value in the object, at the speed of any attribute."""
+
+    def __init__(self, check: Callable[[str, Any], Any]):
+        self.check = check
+
+
+class Fixed:
+    """See `fixed`."""
+
+
 def setting(check: Callable[..., Any] = as_it_is, **bounds: Any) -> Any:
     """An attribute that can be set at any time, to what check(name, value, **bounds) returns."""
-    return Setting(partial(check, **bounds))
+    return Setting(functools.partial(check, **bounds))
 
 
 def fixed() -> Any:
     """An attribute that is set once, while its object is made."""
-    return Fixed(as_it_is)
+    return Fixed()
 
 
 def flag(name: str, value: Any) -> bool:
