@@ -34,8 +34,7 @@ class Declared:
 
     def _unless_refused(self, name: str, value: Any) -> Any:
         """The value, of what is set while the object is made, or is declared nowhere by a class of somebody else."""
-        kind: Any = type(self)
-        found = getattr(kind, name, None)
+        kind, found = type(self), getattr(type(self), name, None)
         if isinstance(found, property) or (isinstance(found, Fixed) and getattr(self, name) is not found):
             raise AttributeError(f"{name}: got an assignment, expected none: {kind.__name__}.{name} can only be read")
         if kind._of_fastbp and not isinstance(found, Fixed):
@@ -50,10 +49,12 @@ def as_it_is(name: str, value: Any) -> Any:
     return value
 
 
-@functools.cache
-def checks_of(kind: Any) -> dict[str, Callable[[str, Any], Any]]:
+Checks = dict[str, Callable[[str, Any], Any]]
+
+
+def checks_in(kind: type) -> Checks:
     """What makes a value of one that is set, by the name of each public attribute that may change."""
-    checks: dict[str, Callable[[str, Any], Any]] = dict.fromkeys(getattr(kind, "__dataclass_fields__", ()), as_it_is)
+    checks: Checks = dict.fromkeys(getattr(kind, "__dataclass_fields__", ()), as_it_is)
     for name in (name for name in dir(kind) if not name.startswith("_")):
         found = getattr(kind, name)
         if isinstance(found, Setting):
@@ -61,6 +62,9 @@ def checks_of(kind: Any) -> dict[str, Callable[[str, Any], Any]]:
         elif isinstance(found, property) and found.fset is not None:
             checks[name] = as_it_is
     return checks
+
+
+checks_of: Callable[[type], Checks] = functools.cache(checks_in)
 
 
 class Setting:
