@@ -329,8 +329,14 @@ class Recipe(NamedTuple):
         return len(self.classes) if self.classes is not None else len(self.y.mean)  # type: ignore[union-attr]
 
     def inputs(self, x: np.ndarray) -> np.ndarray:
-        """x (rows, features) as the network takes it, float32."""
-        return self.x.transform(x) if self.x is not None else np.ascontiguousarray(x, np.float32)
+        """x (rows, features) as the network takes it, float32; ValueError for what float32 does not hold, scaled."""
+        with np.errstate(over="ignore"):
+            inputs = self.x.transform(x) if self.x is not None else np.ascontiguousarray(x, np.float32)
+        if not np.isfinite(inputs).all():
+            row, column = (int(i[0]) for i in np.nonzero(~np.isfinite(inputs)))
+            got = f"got {x[row, column].item()!r} in row {row}, column {column} ({self.features[column]!r})"
+            raise ValueError(f"x: {got}, expected numbers that float32 holds, scaled as in the training")
+        return inputs
 
     def targets(self, y: np.ndarray) -> np.ndarray:
         """y as the loss takes it: class indices (rows,), or scaled targets (rows, outputs) float32."""

@@ -27,11 +27,13 @@ _MISSING_AMONG_NUMBERS = MISSING | {"-", "--", ".", "*", "nil", "none", "missing
 
 # Text of more categories than this is a name, an identifier, or numbers with a misprint among them.
 _MOST_CATEGORIES, _FEW_CATEGORIES, _ROWS_PER_CATEGORY = 1000, 50, 4
+_FEW_ROWS = 10  # of which each may be a category of its own
 
 _MOST_NAMED = 20  # titles or categories in a message
 
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 _MAYBE_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+_UNTITLED = re.compile(r"Unnamed: \d+(\.\d+)*")  # so pandas calls a column without title, when it writes it again
 _DRESS = str.maketrans("", "", ",'\N{RIGHT SINGLE QUOTATION MARK}%$€£ \N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}")
 
 
@@ -196,15 +198,14 @@ def _has_fractions(values: np.ndarray) -> bool:
 def _leave_out_untitled(table: Table) -> None:
     """Columns without title: an index that pandas or R wrote, or nothing at all; others cannot be told."""
     for i, title in enumerate(table.titles):
-        if title and not (i == 0 and title == "Unnamed: 0"):  # pandas read an index, and wrote it again
+        pandas = _UNTITLED.fullmatch(title) is not None
+        if title and not pandas:
             continue
         cells = table.cells(title)
         if not any(cells):
             table.leave_out(title)
-        elif i == 0 and _tells_rows_apart(table.numbers(title), cells):
-            table.leave_out(
-                title, f"{table.path}: left out the first column, without title, which numbers or names the rows"
-            )
+        elif (i == 0 or pandas) and _tells_rows_apart(table.numbers(title), cells):
+            table.leave_out(title, f"{table.path}: left out column {i} ({title!r}), which numbers or names the rows")
         elif not title:
             raise ValueError(f"{table.path}: got a column without title, with {cells[0]!r} in row 0, expected a title")
 
@@ -287,6 +288,7 @@ def describe(table: Table, title: str, as_text: bool = False) -> Column:
         or not np.isnan(table.numbers(title)).any()
         or is_mostly_numbers(table, title)
         or len(categories) > min(few, _MOST_CATEGORIES)
+        or len(categories) == len(table) > _FEW_ROWS
     ):
         raise ValueError(refusal(table, title) + advice)
     return Column(title, tuple(categories))

@@ -211,7 +211,14 @@ class TestForms:
         rows = "".join(f"{cell},{a},{b}\n" for cell, (a, b) in zip(cells, self.ROWS, strict=True))
         table = read_table(write(f"{first},a,b\n{rows}"))
         assert table.titles == ["a", "b"]
-        assert "left out the first column, without title, which numbers or names the rows" in table.notes[0]
+        assert f"left out column 0 ({first!r}), which numbers or names the rows" in table.notes[0]
+
+    def test_an_index_that_pandas_wrote_twice(self, write):
+        table = read_table(write("Unnamed: 0.1,Unnamed: 0,a,Unnamed: 3\n0,0,1,1\n1,1,2,1\n2,2,5,1\n"))
+        assert table.titles == ["a", "Unnamed: 3"]
+        assert [note.split(",")[0] for note in table.notes] == [
+            f"{table.path}: left out column {i}" for i in ("0 ('Unnamed: 0.1')", "1 ('Unnamed: 0')")
+        ]
 
     @pytest.mark.parametrize("text", [",a\n1,2\n1,3\n", ",a\n0.5,2\n1.5,3\n", "a,,b\n1,2,3\n2,3,4\n"])
     def test_other_columns_need_a_title(self, write, text):
@@ -319,9 +326,12 @@ class TestDoubts:
             describe(table, "a", as_text=True)
 
     def test_text_that_differs_from_row_to_row(self, write):
-        table = read_table(write("a,b\n" + "".join(f"Ann {i},1\n" for i in range(60))))
-        with pytest.raises(ValueError, match=r"got 'Ann 0', .*60 different values in 60 rows\); drop \(--drop\)"):
-            describe(table, "a")
+        for rows in (11, 60):
+            table = read_table(write("a,b\n" + "".join(f"Ann {i},1\n" for i in range(rows))))
+            with pytest.raises(
+                ValueError, match=rf"got 'Ann 0', .*{rows} different values in {rows} rows\); drop \(--drop\)"
+            ):
+                describe(table, "a")
 
     def test_of_many_names_a_message_has_some(self, write):
         table = read_table(write(",".join(f"c{i}" for i in range(100)) + "\n" + ",".join("1" * 100) + "\n"))
@@ -527,7 +537,7 @@ class TestChoices:
     def test_an_unnamed_index_does_not_leak(self, write):
         data = load_csv(write(",a,b,y\n" + self.ROWS), "y")
         assert data.features == ("a", "b")
-        assert "left out the first column" in data.notes[0]
+        assert "left out column 0 ('')" in data.notes[0]
 
     def test_a_named_column_that_counts_the_rows_is_noted(self, write):
         path = write("id,a,b,y\n" + self.ROWS)
@@ -695,6 +705,15 @@ class TestRecipe:
         assert recipe.inputs(data.x).dtype == recipe.targets(data.y).dtype == np.float32
         assert recipe.targets(data.y).shape == (20, 1)
         assert recipe.outputs == 1
+
+    @pytest.mark.parametrize("value", [1e300, -1e60])
+    def test_what_float32_does_not_hold_is_named(self, value):
+        recipe = Recipe.fit(dataset(), np.arange(20))
+        x = np.ones((3, 2))
+        x[2, 1] = value
+        expected = rf"x: got {re.escape(repr(value))} in row 2, column 1 \('b'\), expected numbers that float32 holds"
+        with pytest.raises(ValueError, match=expected):
+            recipe.inputs(x)
 
     def test_images_are_divided_by_255(self):
         images = np.arange(40, dtype=np.uint8).reshape(20, 2)

@@ -192,7 +192,7 @@ class TestTrain:
             captured = capsys.readouterr()
             reports.append((captured.out.splitlines()[-1], captured.out.splitlines()[0].split(": ")[1], captured.err))
         assert reports[0][:2] == reports[1][:2]
-        assert reports[1][2].startswith("fastbp: indexed.csv: left out the first column, without title")
+        assert reports[1][2].startswith("fastbp: indexed.csv: left out column 0 (''), which numbers")
         assert main(["predict", "indexed.csv.net", table]) == main(["predict", "table.csv.net", "indexed.csv"]) == 0
 
     def test_what_is_known_of_a_file_is_said_by_options(self, stand_in, capsys):

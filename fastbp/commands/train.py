@@ -83,6 +83,7 @@ def run(options: argparse.Namespace) -> int:
     labels = data.y if data.task == "classification" else None
     rows, held_out = train_validation_split(len(data.x), options.validation_share, options.seed, labels)
     recipe = Recipe.fit(data, rows)
+    io.as_json(recipe.to_metadata())  # TypeError or ValueError for what the model file could not hold
     use_threads(options.threads)
     net = _network(options, recipe)
     print(f"{options.data}: {recipe.task}, {len(rows)} rows to train on, {len(held_out)} held out, "
