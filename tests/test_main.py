@@ -232,7 +232,7 @@ class TestTrain:
 
         monkeypatch.setattr(Sequential, "fit", fit)
         assert main(["train", table, "--target", "kind", "--epochs", "3", "--quiet"]) == 0
-        expected = "3 epochs of 5 steps in 0.61 s, 25 steps per second, 1,000 once all was compiled or loaded"
+        expected = "3 epochs of 5 steps in 0.61 s, 25 steps per second, 1,000 after the first epoch"
         assert out_lines(capsys)[1] == expected
 
     def test_a_bar_on_a_terminal(self, table, monkeypatch):

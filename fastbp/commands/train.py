@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import statistics
 import sys
 import tempfile
 from pathlib import Path
@@ -174,11 +173,16 @@ class _Clock:
         self.epochs, self.seconds = len(history.cost), history.seconds
 
     def sentence(self, steps: int) -> str:
-        """How long the training took; how fast it was once it ran, where it began much slower: it loads, or compiles."""
-        total, later = sum(self.seconds), max(statistics.median(self.seconds), 1e-9)
-        rate = f"{self.epochs * steps / max(total, 1e-9):,.0f} steps per second"
-        then = f", {steps / later:,.0f} once all was compiled or loaded" if 2 * later * self.epochs < total else ""
-        return f"{self.epochs} epochs of {steps} steps in {total:.2f} s, {rate}{then}"
+        """How long the training took, and how fast it went; also without the first epoch, if that took most of the time."""
+        first, later = self.seconds[0], max(sum(self.seconds[1:]), 1e-9)
+        total = first + later
+        rate = f"{self.epochs * steps / total:,.0f} steps per second"
+        begun = (
+            f", {(self.epochs - 1) * steps / later:,.0f} after the first epoch"
+            if self.epochs > 1 and first > later
+            else ""
+        )
+        return f"{self.epochs} epochs of {steps} steps in {total:.2f} s, {rate}{begun}"
 
 
 def _save(net: Any, out: Path, recipe: Recipe) -> None:
