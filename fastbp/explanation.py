@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from fastbp.tabular import as_html, as_text
+
 __all__ = ["Explanation", "Row"]
 
 
@@ -46,7 +48,7 @@ class Row(NamedTuple):
         return ", ".join(filter(None, words))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """What `explain` found. `rows`: the works of a step, then "calls and the rest", which makes up the difference to the last
     row, the whole step. peak: flop/s of the `threads` that train, all together; single_peak: of one alone."""
@@ -60,15 +62,28 @@ class Explanation:
     dtype: str
 
     def __str__(self) -> str:
-        cells = [HEADINGS, *map(cells_of, self.rows)]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = ["  ".join(map(aligned, row, widths, LEFT)).rstrip() for row in cells]
+        lines = as_text(self.cells, LEFT)
+        return "\n".join([*self.head, "", *lines[:-2], "", *lines[-2:]])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return as_html(self.head, self.cells, LEFT)
+
+    @property
+    def head(self) -> list[str]:
+        """What stands above the table."""
         threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
         head = (
             f"{self.batch_size} rows a step, {self.dtype}, {threads}, {self.peak / 1e9:.0f} GFLOP/s at most; "
             f"{1 / self.seconds_per_step:,.0f} steps a second"
         )
-        return "\n".join([head, *[CROWDED] * self.crowded, "", *lines[:-2], "", *lines[-2:]])
+        return [head, *[CROWDED] * self.crowded]
+
+    @property
+    def cells(self) -> list[tuple[str, ...]]:
+        """The table, its headings first."""
+        return [HEADINGS, *map(cells_of, self.rows)]
 
     @property
     def crowded(self) -> bool:
@@ -86,7 +101,3 @@ def cells_of(row: Row) -> tuple[str, ...]:
     shares = (f"{100 * x:.0f} %" * bool(x) for x in (row.share, row.fill))
     kb, us = f"{row.bytes / 1e3:.1f}" * bool(row.bytes), f"{1e6 * row.seconds:.2f}"
     return row.operation, row.work, flops, kb, limit, us, *shares, row.path, row.bound
-
-
-def aligned(cell: str, width: int, left: bool) -> str:
-    return cell.ljust(width) if left else cell.rjust(width)

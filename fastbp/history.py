@@ -9,9 +9,12 @@ import numpy as np
 
 from fastbp import plot
 from fastbp.attributes import Declared
+from fastbp.tabular import as_html, as_text
+
+ROWS_SHOWN = 10  # of a long fit the first and the last ones
 
 
-@dataclass
+@dataclass(repr=False)
 class History(Declared):
     """What `fit` measured, an entry an epoch.
 
@@ -26,6 +29,28 @@ class History(Declared):
     learning_rate: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     steps: int = 0
+
+    def __repr__(self) -> str:
+        cells = self._cells()
+        return "\n".join([self._caption(), "", *as_text(cells, [False] * len(cells[0]))])
+
+    def _repr_html_(self) -> str:
+        cells = self._cells()
+        return as_html([self._caption()], cells, [False] * len(cells[0]))
+
+    def _caption(self) -> str:
+        epochs = len(self.cost)
+        return f"{epochs} epoch{'s' * (epochs != 1)}, {self.steps:,d} steps"
+
+    def _cells(self) -> list[list[str]]:
+        """Headings, and a row for each epoch that is shown: its number and what was measured."""
+        series, epochs = self.series(), len(self.cost)
+        shown = list(range(epochs))
+        if epochs > ROWS_SHOWN:
+            shown[ROWS_SHOWN // 2 : -ROWS_SHOWN // 2] = [epochs]  # a row of dots
+        columns = [[str(i + 1) for i in range(epochs)], *([f"{v:.5g}" for v in values] for values in series.values())]
+        rows = [[(column[i] if i < len(column) else "..." * (i == epochs)) for column in columns] for i in shown]
+        return [["epoch", *series], *rows]
 
     def series(self) -> dict[str, list[float]]:
         """What was measured, by name, the metrics under their own; without what was not."""

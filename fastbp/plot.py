@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,19 @@ def weights(net: Any, shape: tuple[int, ...] | None = None) -> Any:
     if not layers:
         raise ValueError(f"net: got {net!r}, expected a network or a layer with weights")
     shape = _image_shape(layers[0].inputs, shape)
-    return _images(layers[0], shape) if shape else _heat_maps(layers)
+    figure = _images(layers[0], shape) if shape else _heat_maps(layers)
+    figure._ipython_display_ = partial(_display, figure)
+    return figure
+
+
+def _display(figure: Any) -> None:
+    """What IPython calls to show the figure, as what a cell returns or at the end of the cell that made it: once for both."""
+    from IPython.display import display
+
+    if "inline" in _pyplot().get_backend():
+        _pyplot().close(figure)  # or it comes again at the end of the cell
+    del figure._ipython_display_  # from now on it is a figure like any other
+    display(figure)
 
 
 def _image_shape(inputs: int, shape: tuple[int, ...] | None) -> tuple[int, ...]:

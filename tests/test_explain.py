@@ -1,6 +1,7 @@
 """explain: what it counts, what it asks of the planner, and that it leaves the network alone. No test looks at how long
 anything took."""
 
+import html
 import math
 
 import numba
@@ -184,6 +185,15 @@ def test_the_table_says_when_threads_got_in_each_others_way():
     together, apart = (Explanation(rows, peak, 1e11, 2, 1e-6, 8, "float32") for peak in (1e11, 2e11))
     assert "did not run side by side" in str(together)
     assert "did not run side by side" not in str(apart)
+
+
+def test_a_notebook_shows_the_same_table():
+    row = Row("0 Dense 20-16", "forward", 5120.0, 2496.0, 1e-6, 2e-6, 0.5, bound="<arithmetic>")
+    found = Explanation((row, row, row), 1e9, 1e9, 1, 1e-5, 8, "float32")
+    shown = found._repr_html_()
+    cells = [html.unescape(text.split("<")[0]) for text in shown.split(">") if text.split("<")[0]]
+    assert " ".join(cells).split() == " ".join(str(found).splitlines()).split()
+    assert repr(found) == str(found)
 
 
 def test_a_path_in_words():

@@ -40,6 +40,36 @@ def test_without_pandas_it_says_how_to_get_it(monkeypatch):
         FULL.to_frame()
 
 
+def test_it_prints_as_a_table():
+    lines = str(FULL).splitlines()
+    assert lines[0] == "2 epochs, 20 steps"
+    assert lines[2].split() == ["epoch", "cost", "validation_cost", "accuracy", "learning_rate", "seconds"]
+    assert [line.split() for line in lines[3:]] == [
+        ["1", "3", "4", "0.5", "0.1", "0.25"], ["2", "2", "3.5", "0.75", "0.05", "0.5"],
+    ]  # fmt: skip
+    assert repr(FULL) == str(FULL)
+    assert str(History()) == "0 epochs, 0 steps\n\nepoch"
+
+
+def test_a_long_fit_prints_its_first_and_last_epochs():
+    history = History([float(i) for i in range(1, 1001)], steps=1000)
+    lines = str(history).splitlines()
+    assert [line.split() for line in lines[3:]] == [
+        *[[str(i)] * 2 for i in range(1, 6)], ["...", "..."], *[[str(i)] * 2 for i in range(996, 1001)],
+    ]  # fmt: skip
+
+
+def test_an_interrupted_fit_prints_what_was_measured():
+    assert str(History([3.0, 2.0], [4.0])).splitlines()[-1].split() == ["2", "2"]
+
+
+def test_a_notebook_shows_the_same_table():
+    shown = FULL._repr_html_()
+    cells = [text.split("<")[0] for text in shown.split(">") if text.split("<")[0]]
+    assert cells == [FULL._caption(), *" ".join(str(FULL).splitlines()[2:]).split()]
+    assert "<script" not in History([1.0], metrics={"<script>": [1.0]})._repr_html_()
+
+
 def test_it_is_what_fit_returns():
     net = fb.Sequential(fb.Dense(2, 2))
     history = net.fit(np.eye(2), [0, 1], epochs=3)

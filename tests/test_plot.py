@@ -1,6 +1,8 @@
 """Pictures: what is drawn where; how they look is for eyes."""
 
+import pickle
 import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -91,6 +93,36 @@ class TestWeights:
     def test_what_has_no_weights(self):
         with pytest.raises(ValueError, match="net: got Dropout"):
             fb.plot.weights(fb.Dropout(0.5))
+
+
+class TestNotebook:
+    @pytest.fixture
+    def shown(self, monkeypatch):
+        """What IPython is asked to display, IPython being a stand-in."""
+        shown = []
+        module = ModuleType("IPython.display")
+        module.display = shown.append
+        monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
+        monkeypatch.setitem(sys.modules, "IPython.display", module)
+        return shown
+
+    def test_a_figure_that_a_cell_returns_is_shown_once(self, shown, monkeypatch):
+        monkeypatch.setattr(matplotlib.pyplot, "get_backend", lambda: "module://matplotlib_inline.backend_inline")
+        figure = fb.plot.weights(fb.Dense(12, 3))
+        figure._ipython_display_()  # of the cell's value
+        assert shown == [figure]
+        assert not matplotlib.pyplot.get_fignums()  # what that backend shows at the end of the cell
+        assert not hasattr(figure, "_ipython_display_")  # in a later cell it is shown like any other
+
+    def test_other_backends_keep_it(self, shown):
+        figure = fb.plot.weights(fb.Dense(12, 3))
+        figure._ipython_display_()
+        assert shown == [figure]
+        assert matplotlib.pyplot.get_fignums() == [figure.number]
+
+    def test_it_can_be_sent(self):
+        figure = pickle.loads(pickle.dumps(fb.plot.weights(fb.Dense(12, 3))))
+        assert figure.axes[0].get_title() == "12-3 identity"
 
 
 def test_without_matplotlib_it_says_how_to_get_it(monkeypatch):
