@@ -68,4 +68,10 @@ def test_the_site_builds_without_a_warning(tmp_path):
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "site" / "api" / "kernels" / "index.html").read_text()
     assert "the sum over the minibatch of the weight gradients of its samples" in text
-    assert "with momentum and Nesterov's variant" in (tmp_path / "site" / "api" / "training" / "index.html").read_text()
+    assert 'class="doc-signature ' in text  # which fastbp.css lets go on in a second line where a page is narrow
+    training = (tmp_path / "site" / "api" / "training" / "index.html").read_text()
+    assert "with momentum and Nesterov's variant" in training
+    assert 'id="fastbp.data.Standardizer.transform"' in training
+    style = (tmp_path / "site" / "fastbp.css").read_text()
+    assert ".doc-signature pre > code { white-space: pre-wrap;" in style
+    assert "(max-width: 59.9375em)" in style  # a phone's: blocks that stand side by side elsewhere
