@@ -47,6 +47,10 @@ class CustomActivation(Declared):
     def __repr__(self) -> str:
         return f"custom({self.name})"
 
+    def __reduce__(self) -> tuple:
+        """For copies and pickles: a new one, since addresses of code mean nothing in another process."""
+        return custom, (self.f, self.derivative, self.from_output)
+
     def passes(self, dtype: str) -> tuple[int, int]:
         forward, backward = self._codes[dtype]
         return forward.resolve(), backward.resolve()

@@ -20,6 +20,7 @@ def check_gradients(net: Sequential, x: Any, y: Any, loss: Any, samples: int = 1
     """
     loss = losses.as_loss(loss)
     with net.turn.taken("check_gradients", within=True):
+        net.refuse_read_only()
         output = net.forward(x)
         _, delta = loss(output, y)
         net.backward(delta)

@@ -300,6 +300,10 @@ class Custom(Layer):
     def __repr__(self) -> str:
         return f"Custom({self.inputs}, {self.outputs}, {self._functions[0].__name__})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: without codes, whose addresses mean nothing in another process."""
+        return {**vars(self), "_codes": {}}
+
     def codes(self, dtype: str) -> tuple[int, int]:
         """The addresses of the compiled forward and backward operation."""
         if dtype not in self._codes:

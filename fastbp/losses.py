@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -62,8 +62,15 @@ class Loss:
 OPTIONS = ("softmax_cross_entropy", "huber", "quantile")  # the raw kernels that take Loss.parameter
 
 
+@dataclass(frozen=True)
 class CustomLoss(Loss):
     """A cost of the user's; see `custom`."""
+
+    rows: tuple[Callable, ...] = field(default=(), repr=False)  # cost_row and delta_row
+
+    def __reduce__(self) -> tuple:
+        """For copies and pickles: a new one, since addresses of code mean nothing in another process."""
+        return custom, self.rows
 
     def __call__(self, output: np.ndarray, y: Any, sample_weight: Any = None) -> tuple[float, np.ndarray]:
         output = np.ascontiguousarray(output)
@@ -149,7 +156,7 @@ def custom(cost_row: Callable, delta_row: Callable) -> Loss:
         )
         for dtype in ("float32", "float64")
     }
-    loss = CustomLoss(f"custom({cost_row.__name__})")
+    loss = CustomLoss(f"custom({cost_row.__name__})", rows=(cost_row, delta_row))
     object.__setattr__(loss, "code", lambda dtype: codes[dtype].resolve())
     return loss
 

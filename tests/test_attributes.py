@@ -39,6 +39,16 @@ def copy_delta(delta, x, out, parameters, gradients, delta_x):
     delta_x[:] = delta
 
 
+@njit
+def square_row(output, y):
+    return ((output - y) ** 2).sum()
+
+
+@njit
+def square_row_delta(output, y, delta):
+    delta[:] = 2.0 * (output - y)
+
+
 class Trial:
     """As of Optuna."""
 
@@ -50,6 +60,7 @@ OBJECTS = {
     "Custom": lambda: fb.Custom(3, 3, copy, copy_delta),
     "an activation": lambda: fb.activations.custom(square, twice),
     "a loss": lambda: fb.losses.Huber(0.5),
+    "a custom loss": lambda: fb.losses.custom(square_row, square_row_delta),
     "SGD": lambda: fb.SGD(0.1),
     "Adam": fb.Adam,
     "a schedule": lambda: fb.schedules.Cosine(0.1, 5),

@@ -1,9 +1,11 @@
 """Sequential: what chains, how parameters lie, prediction, passes by hand, model files."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
+from numba import njit
 from reference import numbers
 
 import fastbp as fb
@@ -16,6 +18,36 @@ def network(dtype="float32", seed=3, dropout=0.25):
     return fb.Sequential(
         fb.Dense(5, 7, "tanh"), fb.Dropout(dropout), fb.Dense(7, 3, bias=False), dtype=dtype, seed=seed
     )
+
+
+@njit
+def squared(z):
+    return z * z
+
+
+@njit
+def squared_derivative(z):
+    return 2.0 * z
+
+
+@njit
+def halved(x, parameters, out):
+    out[:] = x / 2
+
+
+@njit
+def halved_delta(delta, x, out, parameters, gradients, delta_x):
+    delta_x[:] = delta / 2
+
+
+@njit
+def square_row(output, y):
+    return ((output - y) ** 2).sum()
+
+
+@njit
+def square_row_delta(output, y, delta):
+    delta[:] = 2.0 * (output - y)
 
 
 # ---------------------------------------------------------------------------------------------------------- what chains
@@ -373,6 +405,7 @@ TRAINERS = {
     "fit_many": lambda net: fb.fit_many([network(), net], X, Y, optimizer="adam"),
     "step": lambda net: net.step("adam"),
     "training": lambda net: net.training("softmax_cross_entropy", "adam"),
+    "check_gradients": lambda net: fb.check_gradients(net, X, Y, "softmax_cross_entropy"),
 }
 
 
@@ -508,3 +541,41 @@ def test_layers_alone_without_a_seed_differ():
     assert not np.array_equal(layers[0].weight, layers[1].weight)
     seed = layers[0].network.seed
     np.testing.assert_array_equal(fb.Dense(4, 3, seed=seed).weight, layers[0].weight)
+
+
+# ------------------------------------------------------------------------------------------------------ pieces of users
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_networks_with_pieces_of_the_user_s_are_copied_after_they_were_used(duplicate):
+    square = fb.activations.custom(squared, squared_derivative)
+    net = fb.Sequential(fb.Dense(5, 4, square), fb.Custom(4, 4, halved, halved_delta), fb.Dense(4, 3))
+    loss = fb.losses.custom(square_row, square_row_delta)
+    net.fit(X, np.eye(3)[Y], loss=loss)
+    other = duplicate(net)
+    for trained in (net, other):
+        trained.fit(X, np.eye(3)[Y], loss=duplicate(loss))
+    assert other.predict(X).tobytes() == net.predict(X).tobytes()
+
+
+IN_ANOTHER_PROCESS = """
+    import pickle
+    import numpy as np
+
+    with open({path!r}, "rb") as file:
+        net, loss, x, y, expected = pickle.load(file)
+    net.fit(x, y, loss=loss)
+    assert net.predict(x).tobytes() == expected
+"""
+
+
+def test_networks_with_pieces_of_the_user_s_train_in_another_process(tmp_path, run_python):
+    square = fb.activations.custom(squared, squared_derivative)
+    net = fb.Sequential(fb.Dense(5, 4, square), fb.Custom(4, 4, halved, halved_delta), fb.Dense(4, 3))
+    loss, y = fb.losses.custom(square_row, square_row_delta), np.eye(3)[Y]
+    net.fit(X, y, loss=loss)
+    sent = copy.deepcopy(net)
+    net.fit(X, y, loss=loss)
+    with open(tmp_path / "net.pickle", "wb") as file:
+        pickle.dump((sent, loss, X, y, net.predict(X).tobytes()), file)
+    run_python(IN_ANOTHER_PROCESS.format(path=str(tmp_path / "net.pickle")), cache=None)
