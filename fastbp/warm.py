@@ -12,6 +12,7 @@ from fastbp.activations import Activation
 from fastbp.engine.dropout import dropout_backward, dropout_forward
 from fastbp.engine.gradient import gradient_slice
 from fastbp.engine.paths import sharing
+from fastbp.engine.sparse_rows import predict_sparse, sparse_forward
 from fastbp.gemm import peak
 from fastbp.gemm.path import tell
 from fastbp.kernels.costs import COSTS, cost
@@ -38,7 +39,7 @@ def compile_operations(dtype: str) -> None:
         cost.of(dtype, name).resolve()
     for rule in RULES:
         update.of(dtype, rule).resolve()
-    for code in (dropout_forward, dropout_backward, gradient_slice):
+    for code in (dropout_forward, dropout_backward, gradient_slice, sparse_forward, predict_sparse):
         code.of(dtype).resolve()
     net, x, y = small_problem(dtype)
     net.fit(x, y, optimizer=Adam(), epochs=1, validation_data=(x, y), metrics=("accuracy",))

@@ -1,4 +1,5 @@
-"""Sparse matrices: made dense at once where that takes little memory, otherwise as many rows at a time as it takes."""
+"""Sparse matrices: predictions read them as they are; to train on, they are made dense at once where that takes little memory,
+otherwise as many rows at a time as it takes."""
 
 from __future__ import annotations
 
@@ -11,17 +12,20 @@ import numpy as np
 import scipy.sparse
 
 from fastbp.engine import steps
-from fastbp.engine.memory import set_fields
+from fastbp.engine.memory import State, make_training, set_fields
+from fastbp.engine.sparse_rows import SPARSE_ROWS, SparseRows, predict_sparse, sparse_forward
 from fastbp.engine.table import NETWORK
 from fastbp.epochs import Fit, epoch_order
 from fastbp.history import History
 from fastbp.jobs import Plan
 from fastbp.losses import Loss
-from fastbp.model import Sequential
+from fastbp.lowering import Description, lowered
+from fastbp.model import PREDICT_ROWS, Sequential
 from fastbp.samples import Evaluation, Samples
 
 DENSE_BYTES = 1 << 28  # a matrix of so many is made dense at once
 BYTES_AT_ONCE = 1 << 25  # of a larger one, so many
+ROWS_A_CALL = 1 << 12  # of a prediction: Ctrl-C waits for them
 
 
 def handy(X: Any) -> Any:
@@ -43,11 +47,35 @@ def parts_of(X: Any) -> Iterator[slice]:
 
 
 def output_of(net: Sequential, X: Any) -> np.ndarray:
-    """The network's output for a dense or sparse X."""
-    if not scipy.sparse.issparse(X):
-        return net.predict(X)
-    X = X.tocsr()
-    return np.concatenate([net.predict(X[part].toarray()) for part in parts_of(X)])
+    """The network's output for a dense or sparse X, with the same bits."""
+    return Prediction(net, X.tocsr()).output() if scipy.sparse.issparse(X) else net.predict(X)
+
+
+class Prediction:
+    """The output of a network whose first layer is dense, for a sparse matrix by rows, which is read as it is."""
+
+    def __init__(self, net: Sequential, X: Any):
+        X.check_format()  # whose numbers become addresses
+        if not X.has_canonical_format:
+            X = X.copy()
+            X.sum_duplicates()
+        dtype, rows = net.dtype, X.shape[0]
+        self.net, self.out = net, np.empty((rows, net.outputs), dtype)
+        self.entries = [X.indptr.astype(np.int64), X.indices.astype(np.int64), X.data.astype(dtype)]
+        first, *others = (lowered(layer, dtype.name) for layer in net.layers)
+        first = first._replace(forward=sparse_forward.of(dtype.name).resolve())
+        state = State(net.parameters, net.parameters[:0], np.empty((0, 0), dtype), np.zeros(2, np.int64), net.seed)
+        at_once = min(rows, PREDICT_ROWS, rows_at_once(X))
+        self.training = make_training([first, *others], state, at_once)
+
+    def output(self) -> np.ndarray:
+        network, out = self.training.network.ctypes.data, Description(self.out)
+        addresses = (array.ctypes.data for array in self.entries)
+        block = np.array(SparseRows(network, *addresses, 0, 0, out.address), np.int64)
+        for first in range(0, len(self.out), ROWS_A_CALL):
+            set_fields(block, SPARSE_ROWS, first=first, last=min(first + ROWS_A_CALL, len(self.out)))
+            self.net._run(predict_sparse, block.ctypes.data)
+        return self.out
 
 
 class SparseSamples(Samples):
