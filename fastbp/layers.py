@@ -96,6 +96,20 @@ class Layer(Declared):
         """Become a layer of the network, with its parameters from `start` on in the flat vectors, fed with `inputs` columns."""
         self._network, self._weights = network, slice(start, start + self.size)
 
+    def apart(self) -> Layer:
+        """The same layer without its network."""
+        layer = type(self).__new__(type(self))
+        vars(layer).update(vars(self), _network=None)
+        return layer
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """For copies and pickles: a layer of a network is one of a copy of that network."""
+        network = self._network
+        if network is None:
+            return super().__reduce_ex__(protocol)
+        place = next(i for i, layer in enumerate(network.layers) if layer is self)
+        return layer_at, (network, place)
+
     def owner(self) -> Sequential:
         """The network that the layer belongs to; a network of this layer alone, made now, if there is none yet."""
         if self._network is None:
@@ -123,6 +137,10 @@ class Layer(Declared):
                 f"layer: {method} is for a layer alone; this one belongs to a network, call the network's {method}"
             )
         return network
+
+
+def layer_at(network: Sequential, place: int) -> Layer:
+    return network.layers[place]
 
 
 class Dense(Layer):
@@ -242,6 +260,12 @@ class Dropout(Layer):
 
     def __repr__(self) -> str:
         return f"Dropout({self.rate})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_rate": self.rate}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _rate=array("d", [state["_rate"]]))
 
     def join(self, network: Sequential, start: int, inputs: int) -> None:
         super().join(network, start, inputs)

@@ -76,16 +76,22 @@ class Sequential(Declared, Exchange):
         self._paces: dict[int, Any] = {}  # of fits, by the batch size
         self._add_locks()
         self._rows = 0  # of the last forward pass by hand
-        self._adopt()
+        self._join_layers()
+        self._initialise()
 
     def _add_locks(self) -> None:
         self._inference = ProcessLock()  # of the workspace that predict and evaluate share, from any thread
         self.turn = Turn("network")
 
-    def _adopt(self) -> None:
+    def _join_layers(self) -> None:
         start = columns = 0
-        for i, layer in enumerate(self.layers):
+        for layer in self.layers:
             layer.join(self, start, columns)
+            start, columns = start + layer.size, layer.outputs
+
+    def _initialise(self) -> None:
+        start = 0
+        for i, layer in enumerate(self.layers):
             if isinstance(layer, Dense):
                 shape = (layer.outputs, layer.inputs)
                 layer.weight[:] = initial(layer.weight_init, "weight_init", shape, self.seed, 2 * i)
@@ -93,7 +99,7 @@ class Sequential(Declared, Exchange):
                     layer.bias[:] = initial(layer.bias_init, "bias_init", shape[:1], self.seed, 2 * i + 1)
             elif isinstance(layer, Custom):
                 self.parameters[start : start + layer.size] = layer.parameters_init
-            start, columns = start + layer.size, layer.outputs
+            start += layer.size
 
     def __repr__(self) -> str:
         inside = ", ".join(map(repr, self.layers))
@@ -195,8 +201,10 @@ class Sequential(Declared, Exchange):
         self._workspaces, self._few = {}, {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles: all but workspaces, whose addresses are those of this network, and locks."""
+        """For copies and files: all but workspaces, whose addresses are those of this network, and locks. Layers come without
+        their way back to the network: not every library finds round a circle."""
         kept = {name: value for name, value in self.__dict__.items() if name not in ("_inference", "turn")}
+        kept["layers"] = tuple(layer.apart() for layer in self.layers)
         return {**kept, "_workspaces": {}, "_few": {}, "_paces": {}, "_active": None, "_rows": 0}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -205,6 +213,7 @@ class Sequential(Declared, Exchange):
         for name in ("_parameters", "_gradients", "_moments", "_counters", "_kept"):
             if state[name] is not None:
                 self.__dict__[name] = owned(state[name])
+        self._join_layers()
         self._add_locks()
 
     def __copy__(self) -> Sequential:
