@@ -7,6 +7,7 @@ They take and have what scikit-learn's do (1.6 and later), and more: see the cla
 
 try:
     from fastbp.sklearn.classifier import MLPClassifier
+    from fastbp.sklearn.onnx import register_when_imported
     from fastbp.sklearn.regressor import MLPRegressor
 except ModuleNotFoundError as error:
     if error.name is None or error.name.split(".")[0] not in ("joblib", "scipy", "sklearn"):
@@ -14,3 +15,5 @@ except ModuleNotFoundError as error:
     raise ImportError("fastbp.sklearn needs scikit-learn and scipy: pip install 'fastbp[sklearn]'") from error
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
+
+register_when_imported(MLPClassifier, MLPRegressor)
