@@ -286,12 +286,13 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         coefs, intercepts = start or (self.coefs_, self.intercepts_)
         blueprint = Blueprint.of(self, sizes_of(coefs, intercepts))
         if start or blueprint != self._blueprint:
-            self._adopt(blueprint, blueprint.built(coefs, intercepts, seed))
+            net = blueprint.built(coefs, intercepts, seed)
+            with weights_lock(self):
+                self._adopt(blueprint, net)
         return self.network_
 
     def _adopt(self, blueprint: Blueprint, net: Sequential) -> None:
-        with weights_lock(self):
-            self.__dict__.update(self.weights_in(net), _blueprint=blueprint)
+        self.__dict__.update(self.weights_in(net), _blueprint=blueprint)
 
     def _network(self) -> Sequential:
         """The network, with the weights that `coefs_` and `intercepts_` hold: users may have assigned others."""
@@ -303,10 +304,8 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _take_assigned(self) -> None:
         coefs, intercepts = [[np.asarray(a) for a in arrays] for arrays in (self.coefs_, self.intercepts_)]
-        units, old = (
-            checked_sizes(coefs, intercepts, self.n_features_in_, self.n_outputs_),
-            getattr(self, "network_", None),
-        )
+        units = checked_sizes(coefs, intercepts, self.n_features_in_, self.n_outputs_)
+        old = getattr(self, "network_", None)
         if old is not None and units == list(self._blueprint.units):
             self.__dict__.update(self.weights_in(copy.deepcopy(old)))
             for view, values in zip(self._views, (*coefs, *intercepts), strict=True):
@@ -335,10 +334,11 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         """The network's output for X."""
         if not hasattr(self, "coefs_"):
             check_is_fitted(self)  # to say so; where all is well it takes longer than a small prediction
-        kept = (self.network_.dtype, *EXACT)  # others are converted, and what its dtype does not hold is refused
+        net = self._network()
+        kept = (net.dtype, *EXACT)  # others are converted, and what its dtype does not hold is refused
         X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=kept, reset=False)
         with one_thread_in_workers():
-            return output_of(self._network(), X)
+            return output_of(net, X)
 
     def _check_solver(self) -> bool:
         if self.solver == "lbfgs":
