@@ -579,3 +579,18 @@ def test_networks_with_pieces_of_the_user_s_train_in_another_process(tmp_path, r
     with open(tmp_path / "net.pickle", "wb") as file:
         pickle.dump((sent, loss, X, y, net.predict(X).tobytes()), file)
     run_python(IN_ANOTHER_PROCESS.format(path=str(tmp_path / "net.pickle")), cache=None)
+
+
+def test_a_network_is_written_without_a_circle_and_a_layer_with_its_network():
+    """What walks through states by itself, as skops does, comes to an end; layers of a copy belong to the copy."""
+    net = fb.Sequential(fb.Dense(3, 4, "relu"), fb.Dropout(0.25), fb.Dense(4, 2), seed=1)
+    assert all(layer.network is None for layer in net.__getstate__()["layers"])
+    for both in (copy.deepcopy((net, net.layers[0])), pickle.loads(pickle.dumps((net, net.layers[0])))):
+        other, first = both
+        assert first is other.layers[0]
+        assert all(layer.network is other for layer in other.layers)
+        assert other.layers[1].rate == 0.25
+        assert np.shares_memory(first.weight, other.parameters)
+    last = pickle.loads(pickle.dumps(net.layers[2]))
+    np.testing.assert_array_equal(last.weight, net.layers[2].weight)
+    assert last.network.layers[2] is last
