@@ -104,6 +104,11 @@ def kernel(f: Callable) -> Any:
     return dispatcher
 
 
+def compile_for_callers(kernel: Any, arguments: tuple) -> None:
+    """Compile a public function for compiled code that calls it with such arguments, and leaves out the others."""
+    kernel.get_call_template(tuple(map(numba.typeof, arguments)), {})
+
+
 def _cached_dispatcher(f: Callable, key: tuple) -> Any:
     dispatcher = _without_literals(compile_options(**OPTIONS)(f))
     dispatcher = _with_plain_defaults(_refusing(_for_any_layout(dispatcher)))
