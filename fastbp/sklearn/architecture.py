@@ -48,7 +48,7 @@ class Blueprint(NamedTuple):
 
     @classmethod
     def of(cls, estimator: Any, units: list[int]) -> Blueprint:
-        """By the estimator's settings, for so many neurons a layer."""
+        """Takes the estimator's settings, for layers of those numbers of neurons."""
         count = len(units) - 2
         rates = (float(rate) for rate in one_each("dropout", estimator.dropout, count))
         return cls(tuple(units), tuple(activations_of(estimator.activation, count)), tuple(rates))

@@ -70,8 +70,8 @@ class Prediction:
 
     def output(self) -> np.ndarray:
         network, out = self.training.network.ctypes.data, Description(self.out)
-        addresses = (array.ctypes.data for array in self.entries)
-        block = np.array(SparseRows(network, *addresses, 0, 0, out.address), np.int64)
+        pointers, columns, values = (array.ctypes.data for array in self.entries)
+        block = np.array(SparseRows(network, pointers, columns, values, 0, 0, out.address), np.int64)
         for first in range(0, len(self.out), ROWS_A_CALL):
             set_fields(block, SPARSE_ROWS, first=first, last=min(first + ROWS_A_CALL, len(self.out)))
             self.net._run(predict_sparse, block.ctypes.data)
