@@ -129,6 +129,34 @@ def extent(typingctx, x, axis):
 NO_INTEGER = -(2**63)
 
 
+STRANGERS = ("an array", "None", "a string", "a complex number", "a list", "a tuple", "something else")
+
+
+def stranger(x) -> int:
+    """The place in STRANGERS of a numba type that is no real number."""
+    kinds = (
+        types.Array, types.NoneType, types.UnicodeType, types.Complex, types.List | types.ListType, types.BaseTuple,
+    )  # fmt: skip
+    return next((i for i, kind in enumerate(kinds) if isinstance(x, kind)), len(kinds))
+
+
+@intrinsic
+def number(typingctx, fault, name, x):
+    """x as a float64; where it is no real number 0, and the Fault at `fault` says so. An array of no dimensions counts as one,
+    and so does what may be None at run time, where numba raises."""
+    found = x.dtype if isinstance(x, types.Array) and x.ndim == 0 else getattr(x, "type", x)
+
+    def codegen(context, builder, signature, args):
+        if isinstance(found, types.Integer | types.Boolean | types.Float):
+            return context.cast(builder, args[2], x, types.float64)
+        base = builder.inttoptr(args[0], I64.as_pointer())
+        for i, value in enumerate((I64(NOT_A_NUMBER), args[1], I64(0), I64(stranger(x)))):
+            builder.store(value, builder.gep(base, [I64(i)]))
+        return context.get_constant(types.float64, 0.0)
+
+    return types.float64(types.int64, types.int64, x), codegen
+
+
 @intrinsic
 def integer(typingctx, x):
     """x as an int64, or the least int64 where x is no integer, for the checks to refuse."""
@@ -143,22 +171,22 @@ def integer(typingctx, x):
 
 # ------------------------------------------------------------------------------------------------------------- faults
 
-FAULTS = range(18)
+FAULTS = range(20)
 (
     NO_FAULT, NOT_ARRAY, WRONG_NDIM, WRONG_DTYPE, READ_ONLY, WRONG_LENGTH, SHARES_MEMORY, UNKNOWN_CODE, TOO_SMALL,
     OUT_OF_RANGE, WRONG_LABEL, NOT_TARGETS, TOO_MANY_ROWS, NO_ROW, NOT_A_FLAG,
-    NEGATIVE, COPIED, IN_USE,
+    NEGATIVE, COPIED, IN_USE, OVERLAPS, NOT_A_NUMBER,
 ) = FAULTS  # fmt: skip
 NAMES = (
     "delta", "a", "w", "b", "z", "out", "stored", "activation", "y", "sample_weight", "parameters", "gradients",
     "velocity", "m", "v", "x", "step", "p", "label_smoothing", "quantile", "norm", "value",
     "order", "input_delta", "network", "accumulate",
-    "moments", "training",
+    "moments", "training", "learning_rate", "weight_decay", "momentum", "nesterov", "beta1", "beta2", "epsilon", "rho",
 )  # fmt: skip
 (
     DELTA, A, W, B, Z, OUT, STORED, ACTIVATION, Y, SAMPLE_WEIGHT, PARAMETERS, GRADIENTS, VELOCITY, M, V, X, STEP, P,
     LABEL_SMOOTHING, QUANTILE, NORM, VALUE, ORDER, INPUT_DELTA, NETWORK, ACCUMULATE,
-    MOMENTS, TRAINING,
+    MOMENTS, TRAINING, LEARNING_RATE, WEIGHT_DECAY, MOMENTUM, NESTEROV, BETA1, BETA2, EPSILON, RHO,
 ) = range(len(NAMES))  # fmt: skip
 
 
@@ -204,7 +232,9 @@ def _integer_name(got):
 
 
 WORDING = {
-    NOT_ARRAY: lambda axis, got, other, expected: "got no NumPy array, expected one of float32 or float64",
+    NOT_ARRAY: lambda axis, got, other, expected: (
+        f"got no NumPy array, expected one of {_dtype_name(expected) if expected else 'float32 or float64'}"
+    ),
     WRONG_NDIM: lambda axis, got, other, expected: f"got {got} dimensions, expected {expected}",
     WRONG_DTYPE: lambda axis, got, other, expected: (
         f"got dtype {_dtype_name(got)}, expected "
@@ -214,19 +244,27 @@ WORDING = {
     WRONG_LENGTH: lambda axis, got, other, expected: (
         f"got {got} {('rows', 'columns')[axis]}, expected {expected}, as in {other}"
     ),
+    OVERLAPS: lambda axis, got, other, expected: (
+        "got elements that share memory with each other, as in a broadcast view, expected a place of its own for each"
+    ),
+    NOT_A_NUMBER: lambda axis, got, other, expected: f"got {STRANGERS[got]}, expected a number",
     SHARES_MEMORY: lambda axis, got, other, expected: f"shares memory with {other}, expected memory of its own",
     NEGATIVE: lambda axis, got, other, expected: f"got a negative number or NaN in row {axis}, expected at least 0",
     NOT_A_FLAG: lambda axis, got, other, expected: f"got {_integer_name(got)}, expected True or False",
     UNKNOWN_CODE: lambda axis, got, other, expected: (
         f"got {_integer_name(got)}, expected one of fb.Activation, 0 to {expected}"
     ),
-    TOO_SMALL: lambda axis, got, other, expected: f"got {got}, expected an integer of at least {expected}",
+    TOO_SMALL: lambda axis, got, other, expected: (
+        f"got {_integer_name(got)}, expected an integer of at least {expected}"
+    ),
     OUT_OF_RANGE: lambda axis, got, other, expected: (
         f"got {struct.unpack('d', struct.pack('q', got))[0]}, expected "
         + (f"a number from 0 to {expected}" if expected else "a number of at least 0")
     ),
     WRONG_LABEL: lambda axis, got, other, expected: f"got label {got} in row {axis}, expected 0 to {expected}",
-    TOO_MANY_ROWS: lambda axis, got, other, expected: f"got {got} rows, expected 1 to {expected}, the batch size",
+    TOO_MANY_ROWS: lambda axis, got, other, expected: (
+        f"got {got} rows, expected " + (f"1 to {expected}, the batch size" if expected else "at least one")
+    ),
     IN_USE: lambda axis, got, other, expected: (
         "got one that another thread is at work with, expected one thread at a time: give each a net.training(...) of its own"
     ),
@@ -249,7 +287,7 @@ CLEAR = Fault(0, 0, 0, 0, 0, 0)
 def raise_fault(address):
     """Raise what the checks wrote at `address`, if anything."""
     f = fetch(Fault, address)
-    if f.fault == NOT_ARRAY or f.fault == WRONG_DTYPE or f.fault == COPIED:
+    if f.fault == NOT_ARRAY or f.fault == WRONG_DTYPE or f.fault == COPIED or f.fault == NOT_A_NUMBER:
         raise DtypeError(f.fault, f.name, f.axis, f.got, f.other, f.expected)
     if f.fault == IN_USE:
         raise InUse(f.fault, f.name, f.axis, f.got, f.other, f.expected)
@@ -268,6 +306,12 @@ def refuse(address, fault, name, axis, got, other, expected):
 
 # ------------------------------------------------------------------------------------------------------------- checks
 # Each returns whether all is well, and otherwise has written the fault.
+
+
+@inner
+def check_numbers(fault):
+    """What `number` was given are numbers."""
+    return fetch(Fault, fault).fault == NO_FAULT
 
 
 @inner
@@ -306,9 +350,24 @@ def check_flag(fault, name, value):
 
 
 @inner
+def overlaps_itself(x):
+    """Whether two elements of x share memory: a step along the axis of short strides stays within an element, or one along
+    the other within a line."""
+    by_rows = abs(x.row_stride) >= abs(x.column_stride)
+    step, count = abs(x.row_stride if by_rows else x.column_stride), x.rows if by_rows else x.columns
+    within, elements = abs(x.column_stride if by_rows else x.row_stride), x.columns if by_rows else x.rows
+    size = 4 if x.kind == FLOAT32 else 8
+    line = within * (elements - 1) + size if elements > 1 else size
+    return (elements > 1 and within < size) or (count > 1 and step < line)
+
+
+@inner
 def check_output(fault, name, x):
+    """x can be written, each element by itself."""
     if x.writable == 0:
         return refuse(fault, READ_ONLY, name, 0, 0, 0, 0)
+    if overlaps_itself(x) and x.rows * x.columns > 0:
+        return refuse(fault, OVERLAPS, name, 0, 0, 0, 0)
     return True
 
 
@@ -341,6 +400,19 @@ def check_apart(fault, name, x, other, y, size):
     x_first, x_end = span(x, size)
     y_first, y_end = span(y, size)
     if x_end <= y_first or y_end <= x_first or lies_between(x, y, size):
+        return True
+    return refuse(fault, SHARES_MEMORY, name, 0, 0, other, 0)
+
+
+@inner
+def check_apart_from_any(fault, name, x, other, y):
+    """x (an output) shares no memory with y, an array of any dtype."""
+    size = 4 if x.kind == FLOAT32 else 8
+    if y.kind == x.kind:
+        return check_apart(fault, name, x, other, y, size)
+    x_first, x_end = span(x, size)
+    y_first, y_end = span(y, 1 << ((y.kind - INTEGER) // 2 & 3) if y.kind >= INTEGER else 12 - size)
+    if x_end <= y_first or y_end <= x_first or x.rows * x.columns == 0 or y.rows * y.columns == 0:
         return True
     return refuse(fault, SHARES_MEMORY, name, 0, 0, other, 0)
 

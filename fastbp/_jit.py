@@ -28,6 +28,7 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
 from numba.extending import intrinsic as numba_intrinsic
 
 from fastbp._live import NoThreadingLayer
+from fastbp._refusal import refuse
 
 I64 = ir.IntType(64)
 intrinsic: Any = numba_intrinsic
@@ -129,20 +130,12 @@ def python_function(f: Callable, argument_types: tuple, key: tuple) -> Callable:
 
 
 def _refusing(dispatcher: Any) -> Any:
-    """`dispatcher`, raising a TypeError that names the argument where numba has no type for an array's dtype."""
+    """`dispatcher`, refusing arguments that numba has no type for with a sentence, before it compiles anything for them."""
     compile_for = dispatcher._compile_for_args
 
     def compile_for_args(*args, **kws):
-        try:
-            return compile_for(*args, **kws)
-        except (NotImplementedError, numba.errors.TypingError):
-            given = inspect.signature(dispatcher.py_func).bind(*args, **kws).arguments
-            for name, x in given.items():
-                if isinstance(x, np.ndarray) and (
-                    x.dtype.kind not in "biuf" or x.dtype == np.float16 or not x.dtype.isnative
-                ):
-                    raise TypeError(f"{name}: got dtype {x.dtype}, expected float32 or float64") from None
-            raise
+        refuse(dispatcher.py_func, args, kws)
+        return compile_for(*args, **kws)
 
     dispatcher._compile_for_args = compile_for_args
     return dispatcher

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,9 @@ import numpy as np
 from numba import types
 
 from fastbp._code import Code
+from fastbp._jit import inner
 from fastbp._llvm import fetch, read, write
+from fastbp._raised import noting
 from fastbp.attributes import Declared, fixed
 from fastbp.kernels.activations import Activation
 from fastbp.kernels.formulas import FORMULAS
@@ -57,10 +60,11 @@ class CustomActivation(Declared):
 
 
 def custom_passes(real: Any, f: Callable, derivative: Callable) -> tuple[Callable, Callable]:
-    """The two passes of kernels.passes, for functions of one number."""
+    """The two passes of kernels.passes, for functions of one number; what these raise is noted."""
     size = real.bitwidth // 8
 
-    def forward(args, c, crs, row, column, rows, columns):  # pragma: no cover (compiled)
+    @inner
+    def activate(args, c, crs, row, column, rows, columns):  # pragma: no cover (compiled)
         p = fetch(Forward, args)
         for i in range(rows):
             for j in range(columns):
@@ -72,9 +76,9 @@ def custom_passes(real: Any, f: Callable, derivative: Callable) -> tuple[Callabl
                 if p.z != 0:
                     write(p.z + (row + i) * p.z_stride + size * (column + j), x)
                 write(place, real(f(x)))
-        return 0
 
-    def backward(args, c, crs, row, column, rows, columns):  # pragma: no cover (compiled)
+    @inner
+    def differentiate(args, c, crs, row, column, rows, columns):  # pragma: no cover (compiled)
         p = fetch(Backward, args)
         for i in range(rows):
             for j in range(columns):
@@ -82,6 +86,13 @@ def custom_passes(real: Any, f: Callable, derivative: Callable) -> tuple[Callabl
                 source = place if p.source == 0 else p.source + (row + i) * p.source_stride + size * (column + j)
                 stored = read(p.stored + (row + i) * p.stored_stride + size * (column + j), real)
                 write(place, read(source, real) * real(derivative(stored)))
+
+    def forward(args, c, crs, row, column, rows, columns):  # pragma: no cover (compiled)
+        noting(fetch(Forward, args).raised, activate, (args, c, crs, row, column, rows, columns))
+        return 0
+
+    def backward(args, c, crs, row, column, rows, columns):  # pragma: no cover (compiled)
+        noting(fetch(Backward, args).raised, differentiate, (args, c, crs, row, column, rows, columns))
         return 0
 
     return forward, backward
@@ -92,11 +103,18 @@ def custom(f: Callable, derivative: Callable, from_output: bool = False) -> Cust
 
     f(z) is the activation; derivative(z), or derivative(f(z)) with `from_output`, its derivative. Both are compared with
     each other by central differences at points from -4 to 4: a ValueError names the worst one if they disagree.
-    Use it as `Dense(..., activation=custom(f, derivative))`.
+    Use it as `Dense(..., activation=custom(f, derivative))`. The same functions give the same activation, compiled once; new
+    ones, defined in a loop say, are compiled anew, and what numba has compiled stays in memory. What they raise in a call of
+    fastbp ends that call.
     """
     for name, function in (("f", f), ("derivative", derivative)):
         if not hasattr(function, "py_func"):
             raise TypeError(f"{name}: got {function!r}, expected a function compiled with @njit")
+    return _registered(f, derivative, bool(from_output))
+
+
+@functools.cache  # for as long as numba keeps their machine code: until the process ends
+def _registered(f: Callable, derivative: Callable, from_output: bool) -> CustomActivation:
     z = np.linspace(-4.0, 4.0, 161) + 1e-3 * np.sqrt(2.0)  # off the points where pieces tend to meet
     h = 1e-5
     measured = np.array([(f(x + h) - f(x - h)) / (2 * h) for x in z])

@@ -17,14 +17,8 @@ def is_array(x: Any) -> bool:
 
 def real_array(name: str, x: Any, expected: str) -> np.ndarray:
     """`x` as a plain NumPy array of bools, integers or floats, of any shape; without a copy where it lies as one in memory."""
-    if hasattr(x, "toarray") and hasattr(x, "nnz"):  # scipy.sparse and its kin
-        kind = type(x).__name__
-        raise TypeError(f"{name}: got a sparse matrix ({kind}), expected a dense array; {name}.toarray() makes one")
-    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
-        place = tuple(int(i) for i in np.argwhere(np.ma.getmaskarray(x))[0])
-        raise ValueError(f"{name}: got a masked entry at {place}, expected {expected} without missing values")
     titles = column_titles(x)
-    array = _real_column(x, _array(name, x, expected)) if titles is None else _from_frame(name, x, titles, expected)
+    array = _real_column(x, any_array(name, x, expected)) if titles is None else _from_frame(name, x, titles, expected)
     if array.dtype.kind not in "biuf":
         got = "None" if x is None else f"{type(x).__name__} of dtype {array.dtype}"
         raise TypeError(f"{name}: got {got}, expected {expected}")
@@ -36,13 +30,32 @@ def as_numpy(x: Any) -> np.ndarray:
     return np.from_dlpack(x) if hasattr(x, "__dlpack__") and not hasattr(x, "__array__") else np.asarray(x)
 
 
-def _array(name: str, x: Any, expected: str) -> np.ndarray:
+def any_array(name: str, x: Any, expected: str) -> np.ndarray:
+    """`x` as a NumPy array of whatever dtype; TypeError or ValueError for what has no array of all its values."""
+    if hasattr(x, "toarray") and hasattr(x, "nnz"):  # scipy.sparse and its kin
+        kind = type(x).__name__
+        raise TypeError(f"{name}: got a sparse matrix ({kind}), expected a dense array; {name}.toarray() makes one")
+    if is_lazy(x):
+        raise TypeError(f"{name}: got a {type(x).__name__}, expected {expected}; {name}.collect() makes a frame of it")
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        place = tuple(int(i) for i in np.argwhere(np.ma.getmaskarray(x))[0])
+        raise ValueError(f"{name}: got a masked entry at {place}, expected {expected} without missing values")
     try:
         return as_numpy(x)
     except ValueError as error:  # rows of different lengths, for one
         raise ValueError(f"{name}: got what NumPy makes no array of ({error}), expected {expected}") from error
-    except (TypeError, RuntimeError, BufferError) as error:  # a tensor on another device, for one
+    except Exception as error:  # each library has its own: a tensor on another device or that requires grad, for one
         raise TypeError(f"{name}: got what NumPy makes no array of ({error}), expected {expected}") from error
+
+
+def dimensions(name: str, x: Any, expected: str) -> int:
+    """How many dimensions the array of `x` has."""
+    return x.ndim if isinstance(getattr(x, "ndim", None), int) else any_array(name, x, expected).ndim
+
+
+def is_lazy(x: Any) -> bool:
+    """Whether x is a plan of how to compute a frame, as polars has them."""
+    return hasattr(x, "collect") and not hasattr(x, "__array__")
 
 
 # ---------------------------------------------------------------- frames of pandas, polars and pyarrow, and their columns
@@ -50,6 +63,8 @@ def _array(name: str, x: Any, expected: str) -> np.ndarray:
 
 def column_titles(x: Any) -> list[Any] | None:
     """The names of the columns of a frame, None for anything else."""
+    if is_lazy(x):
+        return None
     names = getattr(x, "column_names", None)  # pyarrow's, whose `columns` are the columns themselves
     titles = getattr(x, "columns", None) if names is None else names
     return None if titles is None or callable(titles) else list(titles)
@@ -57,19 +72,27 @@ def column_titles(x: Any) -> list[Any] | None:
 
 def _from_frame(name: str, frame: Any, titles: list[Any], expected: str) -> np.ndarray:
     """The columns side by side; TypeError for the first that is not real."""
-    kinds = {np.asarray(frame[title][:0]).dtype.kind for title in titles}
+    kinds = {_column_values(frame[title][:0]).dtype.kind for title in titles}
     if kinds <= set("biuf"):  # dates have a common type with numbers, to polars
-        array = _array(name, frame, expected)
+        array = any_array(name, frame, expected)
         if array.dtype.kind in "biuf":
             return array
     columns = []
     for title in titles:
         column = frame[title]
-        columns.append(_real_column(column, np.asarray(column)))
+        columns.append(_real_column(column, _column_values(column)))
         if columns[-1].dtype.kind not in "biuf":
             kind = getattr(column, "dtype", None) or getattr(column, "type", "object")
             raise TypeError(f"{name}: got column {title!r} of dtype {kind}, expected {expected}")
     return np.stack(columns, axis=1)
+
+
+def _column_values(column: Any) -> np.ndarray:
+    """What NumPy makes of a column; nothing but an object where it has no dtype for it, as for integers of 128 bits."""
+    try:
+        return np.asarray(column)
+    except Exception:  # each library has its own
+        return np.array([...])
 
 
 def _real_column(column: Any, values: np.ndarray) -> np.ndarray:

@@ -106,7 +106,7 @@ class Fit:
     def run_slice(self, count: int, shares: bool) -> None:
         steps.train_slice.of(self.net.dtype.name).resolve()  # lest the first call's time is that of loading it
         began = time.perf_counter()
-        self.net._run(steps.train_slice, self.block.address, self.workers if shares else 0)
+        self.block.run(steps.train_slice, self.workers if shares else 0)
         seconds = max(time.perf_counter() - began, 1e-6)
         if self.pace:
             self.pace.note(count, seconds)

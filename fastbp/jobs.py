@@ -14,7 +14,7 @@ from fastbp.engine.memory import set_fields, zeros_apart
 from fastbp.engine.table import NETWORK
 from fastbp.epochs import GUESSED_SECONDS, SLICE_SECONDS, Fit
 from fastbp.gemm.region import region
-from fastbp.lowering import SliceBlock
+from fastbp.lowering import SliceBlock, raise_from
 from fastbp.model import PREDICT_ROWS, Sequential
 from fastbp.rollback import Snapshot
 from fastbp.samples import Evaluation, Samples
@@ -113,6 +113,12 @@ class Work:
         history.steps, self.net.epochs_shuffled = self.read("step"), self.read("epochs_shuffled")
         return epochs - known
 
+    def raise_from(self) -> None:
+        """Raise what a function of the user's raised in the last compiled call, if anything."""
+        raise_from(self.run.training)
+        if self.validation is not None:
+            raise_from(self.validation.training)
+
     def finish(self) -> None:
         """What follows the last epoch, also of a fit that was interrupted."""
         self.note()
@@ -150,6 +156,8 @@ def advance(works: list[Work]) -> None:
     for work in works:
         work.supply()
     Jobs(works).advance(region.of().resolve())
+    for work in works:
+        work.raise_from()
 
 
 class Jobs:
@@ -209,5 +217,6 @@ class Alone:
         work.set(region=work.run.workers if shares else 0, pause=min(work.read("pause"), step + count))
         began = time.perf_counter()
         self.jobs.advance(0)
+        work.raise_from()
         if pace:
             pace.note(max(1, work.read("step") - step), max(time.perf_counter() - began, 1e-6))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from array import array
 from collections.abc import Callable, Iterable
@@ -12,6 +13,7 @@ from numba import types
 
 from fastbp._code import Code
 from fastbp.activations import CustomActivation, as_activation
+from fastbp.arrays import any_array
 from fastbp.attributes import Declared, fixed
 from fastbp.engine.custom import custom_backward, custom_forward
 from fastbp.schedules import real_number, whole_number
@@ -58,7 +60,7 @@ def initial(init: Any, name: str, shape: tuple[int, ...], seed: int, stream: int
         if form == "normal":
             return np.sqrt(variance) * normals(seed, stream, m * n).reshape(shape)
         return np.sqrt(3.0 * variance) * (2.0 * uniforms(seed, stream, m * n).reshape(shape) - 1.0)
-    values = np.asarray(init)
+    values = any_array(name, init, "real numbers")
     if values.dtype.kind not in "iuf":
         raise TypeError(f"{name}: got dtype {values.dtype}, expected real numbers")
     if values.shape != shape:
@@ -72,7 +74,7 @@ def copy_in(name: str, target: np.ndarray, values: Any) -> None:
     """Copy real, finite numbers of its shape into `target`; whose own view comes from `net.gradients *= 2` and the like."""
     same = isinstance(values, np.ndarray) and values.__array_interface__ == target.__array_interface__
     if not same:
-        target[...] = initial(np.asarray(values), name, target.shape, 0, 0)
+        target[...] = initial(any_array(name, values, "real numbers"), name, target.shape, 0, 0)
 
 
 class Layer(Declared):
@@ -302,11 +304,11 @@ class Custom(Layer):
     forward(x, parameters, out) fills out (K, outputs) from x (K, inputs); backward(delta, x, out, parameters, gradients,
     delta_x) fills gradients (a flat vector like parameters) and delta_x (K, inputs) from delta = dC/d(out). parameters:
     the initial values of the operation's parameters, a vector; weight decay does not spare any of them. Compiled anew in
-    every process. `fb.check_gradients` tells whether forward and backward agree.
+    every process, once for all layers of the same two functions. What they raise in a call of fastbp ends that call, with the
+    network as it was before the step. `fb.check_gradients` tells whether forward and backward agree.
     """
 
     parameters_init: np.ndarray = fixed()
-    _numbers = itertools.count()
 
     def __init__(self, inputs: int, outputs: int, forward: Callable, backward: Callable, parameters: Any = ()):
         super().__init__("float32", 0)
@@ -315,11 +317,10 @@ class Custom(Layer):
         for name, function in (("forward", forward), ("backward", backward)):
             if not hasattr(function, "py_func"):
                 raise TypeError(f"{name}: got {function!r}, expected a function compiled with @njit")
-        values = np.asarray(parameters, np.float64)
+        values = any_array("parameters", parameters, "a vector of real numbers")
         self.parameters_init = initial(values, "parameters", (values.size,), 0, 0)
         self.size = values.size
         self._functions = (forward, backward)
-        self._codes: dict[str, list[Code]] = {}
 
     def __repr__(self) -> str:
         return f"Custom({self.inputs}, {self.outputs}, {self._functions[0].__name__})"
@@ -330,14 +331,24 @@ class Custom(Layer):
 
     def codes(self, dtype: str) -> tuple[int, int]:
         """The addresses of the compiled forward and backward operation."""
-        if dtype not in self._codes:
-            place, real = (__name__, "Custom", str(next(self._numbers)), dtype), getattr(types, dtype)
-            functions = [
-                make(real, f) for make, f in zip((custom_forward, custom_backward), self._functions, strict=True)
-            ]
-            self._codes[dtype] = [Code(f, (*place, f.__name__), cached=False) for f in functions]
-        forward, backward = self._codes[dtype]
+        forward, backward = custom_codes(*self._functions, dtype)
         return forward.resolve(), backward.resolve()
+
+
+_numbers = itertools.count()
+
+
+@functools.cache  # layers of the same functions share them, for as long as numba keeps machine code: until the process ends
+def custom_codes(forward: Callable, backward: Callable, dtype: str) -> list[Code]:
+    """The codes of an operation of the user's."""
+    place, real = (__name__, "Custom", str(next(_numbers)), dtype), getattr(types, dtype)
+    functions = (custom_forward(real, forward), custom_backward(real, backward))
+    return [Code(f, (*place, f.__name__), cached=False) for f in functions]
+
+
+def calls_user(layer: Layer) -> bool:
+    """Whether functions of the user's are a part of it."""
+    return isinstance(layer, Custom) or isinstance(getattr(layer, "activation", None), CustomActivation)
 
 
 def check_named(method: str, layers: Iterable[Layer], activations: bool = True) -> None:

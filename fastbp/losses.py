@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,11 +13,14 @@ from numba import types
 
 from fastbp import data, kernels
 from fastbp._code import Code, call_code
+from fastbp._jit import inner
 from fastbp._llvm import array_at, fetch, read, write
+from fastbp._raised import CELLS, noting, raise_again
+from fastbp.arrays import any_array, dimensions
 from fastbp.kernels.costs import AT_COST, AT_WEIGHT
 from fastbp.kernels.costs import Loss as LossBlock
 from fastbp.kernels.costs import cost as cost_code
-from fastbp.kernels.samples import AT_SCALE
+from fastbp.kernels.samples import AT_RAISED, AT_SCALE
 from fastbp.schedules import real_number
 
 __all__ = [
@@ -39,7 +43,7 @@ class Loss:
     scale: float = 1.0  # what the cost and its derivative are multiplied by
 
     def __call__(self, output: np.ndarray, y: Any, sample_weight: Any = None) -> tuple[float, np.ndarray]:
-        output = np.asarray(output)
+        output = any_array("output", output, "a matrix of float32 or float64")
         y = self.targets(y, *output.shape)
         y = y if y.dtype.kind in "iu" and y.ndim == 1 and self.takes_labels else y.astype(output.dtype)
         if sample_weight is not None:
@@ -50,7 +54,8 @@ class Loss:
 
     def targets(self, y: Any, rows: int, columns: int, name: str = "y") -> np.ndarray:
         """y as an array of `rows` labels, where the cost takes them, or as (rows, columns) numbers; or the error."""
-        if self.takes_labels and np.ndim(y) == 1 and not (columns == 1 and np.asarray(y).dtype.kind == "f"):
+        vector = dimensions(name, y, "labels or real numbers") == 1
+        if self.takes_labels and vector and not (columns == 1 and np.asarray(y).dtype.kind == "f"):
             return data.as_labels(name, y, columns)
         return data.as_targets(name, y, rows, columns)
 
@@ -73,7 +78,7 @@ class CustomLoss(Loss):
         return custom, self.rows
 
     def __call__(self, output: np.ndarray, y: Any, sample_weight: Any = None) -> tuple[float, np.ndarray]:
-        output = np.ascontiguousarray(output)
+        output = np.ascontiguousarray(any_array("output", output, "a matrix of float32 or float64"))
         y = np.ascontiguousarray(self.targets(y, *output.shape), output.dtype)
         delta, weights = np.zeros_like(output), None
         if sample_weight is not None:
@@ -83,7 +88,10 @@ class CustomLoss(Loss):
         block = np.zeros(len(LossBlock._fields), np.int64)
         block[: len(places) + 2] = (*places, *output.shape)
         block.view(np.float64)[AT_SCALE // 8] = self.scale
+        raised = np.zeros(CELLS, np.int64)
+        block[AT_RAISED // 8] = raised.ctypes.data
         call_code(self.code(output.dtype.name), block.ctypes.data)
+        raise_again(raised)
         cost, weight = block.view(np.float64)[[AT_COST // 8, AT_WEIGHT // 8]]
         return float(cost / weight) if weight else 0.0, delta
 
@@ -141,11 +149,17 @@ def custom(cost_row: Callable, delta_row: Callable) -> Loss:
 
     cost_row(output, y) -> c_k, for output (m,) and y (m,); delta_row(output, y, delta) writes dc_k / d(output) into delta
     (m,). The cost of a minibatch is the mean of c_k. Both are compared by central differences at random points: a
-    ValueError names the worst element if they disagree.
+    ValueError names the worst element if they disagree. The same functions give the same cost, compiled once, as with
+    `fb.activations.custom`. What they raise in a call of fastbp ends that call.
     """
     for name, function in (("cost_row", cost_row), ("delta_row", delta_row)):
         if not hasattr(function, "py_func"):
             raise TypeError(f"{name}: got {function!r}, expected a function compiled with @njit")
+    return _registered(cost_row, delta_row)
+
+
+@functools.cache  # for as long as numba keeps their machine code: until the process ends
+def _registered(cost_row: Callable, delta_row: Callable) -> Loss:
     check_rows(cost_row, delta_row)
     number = str(next(_numbers))
     codes = {
@@ -179,10 +193,11 @@ def check_rows(cost_row: Callable, delta_row: Callable) -> None:
 
 
 def custom_cost(real: Any, cost_row: Callable, delta_row: Callable) -> Callable:
-    """The cost code of kernels.losses, for functions of one sample."""
+    """The cost code of kernels.losses, for functions of one sample; what these raise is noted."""
     size = real.bitwidth // 8
 
-    def cost(args):  # pragma: no cover (compiled)
+    @inner
+    def add_rows(args):  # pragma: no cover (compiled)
         b = fetch(LossBlock, args)
         total, total_weight = 0.0, 0.0
         for k in range(b.rows):
@@ -201,6 +216,9 @@ def custom_cost(real: Any, cost_row: Callable, delta_row: Callable) -> Callable:
                     delta[j] *= b.scale * weight / total_weight if total_weight != 0 else 0.0
         write(args + AT_COST, total)
         write(args + AT_WEIGHT, total_weight)
+
+    def cost(args):  # pragma: no cover (compiled)
+        noting(fetch(LossBlock, args).raised, add_rows, (args,))
         return 0
 
     return cost

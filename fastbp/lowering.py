@@ -11,13 +11,14 @@ from numba import types
 
 from fastbp import losses, optimizers
 from fastbp._check import describe_in_python
+from fastbp._raised import raise_again
 from fastbp.activations import activation_passes
 from fastbp.engine import steps
 from fastbp.engine.dense import dense_backward, dense_forward, dense_gradient
 from fastbp.engine.dropout import dropout_backward, dropout_forward
 from fastbp.engine.memory import Layer as Lowered
 from fastbp.engine.memory import Training, set_fields, zeros_apart
-from fastbp.engine.table import NETWORK
+from fastbp.engine.table import AT_RAISED, NETWORK
 from fastbp.gemm.isa import blocks_for
 from fastbp.kernels.updates import rule_constants, update, update_pass
 from fastbp.layers import Custom, Dense, Dropout, Layer
@@ -100,17 +101,29 @@ class Description:
 NO_ARRAY = Description(None)
 
 
+def raise_from(training: Training) -> None:
+    """Raise what a function of the user's raised while code ran on `training`, if anything."""
+    raise_again(training.network, AT_RAISED)
+
+
 class SliceBlock:
     """A Slice at an address, and what it refers to, for as long as this object lives."""
 
     def __init__(self, training: Training, **arrays: Any):
         described = {name: NO_ARRAY if x is None else Description(x) for name, x in arrays.items()}
-        self.kept = (training, described)
+        self.training, self.kept = training, described
         x, y, weights, out = (described.get(name, NO_ARRAY).address for name in ("x", "y", "weights", "out"))
         network = training.network.ctypes.data
         self.fields = zeros_apart(len(steps.Slice._fields), np.int64)
         self.fields[:] = steps.Slice(network, x, y, weights, 0, 0, 0, 0, 0, out, 0, 0, 0)
         self.address = self.fields.ctypes.data
+
+    def run(self, code: Any, workers: int) -> None:
+        """Run code of `engine.steps` on it, without the GIL; raises what a function of the user's raised."""
+        found = code.of(self.training.parameters.dtype.name)
+        found.resolve()
+        found.compiled.ctypes(self.address, workers)
+        raise_from(self.training)
 
     def set(self, **values: float) -> None:
         set_fields(self.fields, steps.SLICE, **values)

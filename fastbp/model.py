@@ -20,8 +20,17 @@ from fastbp.engine.walk import update
 from fastbp.exchange.methods import Exchange
 from fastbp.gemm.multiply import TEAM_SERIAL_BELOW, shareable_flops
 from fastbp.gemm.region import region
-from fastbp.layers import Custom, Dense, Dropout, Layer, copy_in, initial
-from fastbp.lowering import Description, configure, in_compiled_form, longest_sum, lowered, slice_block, use_optimizer
+from fastbp.layers import Custom, Dense, Dropout, Layer, calls_user, copy_in, initial
+from fastbp.lowering import (
+    Description,
+    configure,
+    in_compiled_form,
+    longest_sum,
+    lowered,
+    raise_from,
+    slice_block,
+    use_optimizer,
+)
 from fastbp.schedules import whole_number
 from fastbp.turns import ProcessLock, Turn
 
@@ -121,8 +130,8 @@ class Sequential(Declared, Exchange):
     @property
     def gradients(self) -> np.ndarray:
         """The flat vector of the last `backward`, in the order of `parameters`; made at the first use. A `fit` stores none, nor
-        does `engine.train_step`, unless it clips by the global norm, its minibatches are large, or a layer of yours has
-        parameters."""
+        does `engine.train_step`, unless it clips by the global norm, its minibatches are large, or it has a layer or an
+        activation of yours."""
         if self._gradients is None:
             self._gradients = zeros_apart(self.parameters.size, self.dtype)
         return self._gradients
@@ -184,10 +193,10 @@ class Sequential(Declared, Exchange):
     def fuses(self, optimizer: optimizers.Optimizer, batch_size: int) -> bool:
         """Whether a step can update each parameter as soon as its gradient is there.
 
-        Not before their norm is known, nor where a sum over the minibatch comes in several blocks, nor what a layer of the
-        user's leaves in the flat vector.
+        Not before their norm is known, nor where a sum over the minibatch comes in several blocks, nor where a function of the
+        user's may still raise something.
         """
-        custom = any(isinstance(layer, Custom) and layer.size for layer in self.layers)
+        custom = any(calls_user(layer) for layer in self.layers)
         return not (optimizer.clip_norm or custom or batch_size > longest_sum(self.dtype.name))
 
     def refuse_read_only(self) -> None:
@@ -273,9 +282,9 @@ class Sequential(Declared, Exchange):
         batch_size = max([len(x), *(size for purpose, size, _ in self._workspaces if purpose == "by hand")])
         out = np.empty((len(x), self.outputs), self.dtype)
         with self.turn.taken("forward", within=True):
-            self._active, self._rows = self._workspace("by hand", batch_size, stores=True), len(x)
-            args = slice_block(self._active, x=x, out=out, last=len(x))
-            self._run(steps.forward_minibatch, args.address, workers)
+            self._active, self._rows = self._workspace("by hand", batch_size, stores=True), 0
+            slice_block(self._active, x=x, out=out, last=len(x)).run(steps.forward_minibatch, workers)
+            self._rows = len(x)
         return out
 
     def backward(self, delta: Any, input_delta: bool = False) -> np.ndarray | None:
@@ -296,6 +305,7 @@ class Sequential(Declared, Exchange):
         network = self._active.network.ctypes.data
         into = wanted.address if input_delta else 0
         self._run(steps.backward_minibatch, network, given.address, into, self.region_for(self._rows))
+        raise_from(self._active)
         return out
 
     def step(self, optimizer: Any) -> None:
@@ -361,8 +371,7 @@ class Sequential(Declared, Exchange):
         with self._inference.here():
             training = self._workspace("inference", min(len(x), PREDICT_ROWS))
             for first, last in self._slices(len(x), PREDICT_ROWS):
-                args = slice_block(training, x=x, out=out, first=first, last=last)
-                self._run(steps.predict_slice, args.address, workers)
+                slice_block(training, x=x, out=out, first=first, last=last).run(steps.predict_slice, workers)
                 mapped.give_back(x, first, last)
         if x.dtype.name in DTYPES and x.dtype not in self._few and len(x) <= PREDICT_ROWS and workers == 0:
             self._few[x.dtype] = self._make_few(x.dtype)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastbp import data, losses, mapped
-from fastbp.arrays import column_titles
+from fastbp.arrays import column_titles, dimensions
 from fastbp.engine import steps
 from fastbp.engine.memory import Training
 from fastbp.lowering import SliceBlock, configure_loss, in_compiled_form, slice_block
@@ -24,7 +24,7 @@ class Samples:
         self.x_name, self.y_name = names.split()
         self.x_titles = column_titles(x)
         self.x = in_compiled_form(data.as_matrix(self.x_name, x, net.inputs))
-        if np.ndim(y):
+        if dimensions(self.y_name, y, "labels or real numbers"):
             data.same_length(**{self.x_name: self.x, self.y_name: y, "sample_weight": weights})
         self.y = in_compiled_form(loss.targets(y, len(self.x), net.outputs, self.y_name))
         self.weights = None if weights is None else data.as_weights("sample_weight", weights, len(self.x))
@@ -74,7 +74,7 @@ class Evaluation:
             block, in_files = self.block(), mapped.too_large(samples.x, samples.y, samples.weights)
             for first, last in net._slices(len(samples), PREDICT_ROWS):
                 block.set(first=first, last=last)
-                net._run(steps.evaluate_slice, block.address, workers)
+                block.run(steps.evaluate_slice, workers)
                 for array in in_files:
                     mapped.give_back(array, first, last)
         total = block.number("cost")

@@ -43,7 +43,7 @@ class Trial:
         clock = np.zeros(3 * len(self.records) + STEP + 1, np.int64)
         set_fields(self.training.network, NETWORK, clock=clock.ctypes.data)
         self.block.set(last=len(order), order=order.ctypes.data, order_stride=8)
-        self.net._run(steps.train_slice, self.block.address, self.workers)
+        self.block.run(steps.train_slice, self.workers)
         if self.block.fields[steps.SLICE["stopped"] // 8] >= 0:
             raise FloatingPointError(
                 "explain: got a cost of NaN or infinity on random numbers, expected a finite one: are the parameters "

@@ -135,6 +135,33 @@ def test_functions_that_are_not_compiled_are_refused(f, derivative, name):
         fb.activations.custom(f, derivative)
 
 
+def test_the_same_functions_registered_again_are_the_same_activation_cost_and_operation():
+    custom = fb.activations.custom(bent, bent_derivative)
+    assert fb.activations.custom(bent, bent_derivative) is custom
+    assert fb.activations.custom(squashed, squashed_derivative, True) is not custom
+
+    @njit
+    def cost(output, y):
+        return ((output - y) ** 2).sum()
+
+    @njit
+    def cost_delta(output, y, delta):
+        delta[:] = 2 * (output - y)
+
+    assert fb.losses.custom(cost, cost_delta) is fb.losses.custom(cost, cost_delta)
+
+    @njit
+    def forward(x, parameters, out):
+        out[:] = x
+
+    @njit
+    def backward(delta, x, out, parameters, gradients, delta_x):
+        delta_x[:] = delta
+
+    first, again = (fb.Custom(width, width, forward, backward) for width in (3, 4))
+    assert first.codes("float32") == again.codes("float32")
+
+
 def test_a_custom_activation_shows_its_name():
     custom = fb.activations.custom(bent, bent_derivative)
     assert repr(custom) == "custom(bent)"

@@ -73,6 +73,58 @@ def test_a_torch_tensor_is_not_copied():
         array(torch.zeros(3, requires_grad=True))
 
 
+class RequiresGrad:
+    """A tensor of PyTorch's that requires grad, as NumPy meets it."""
+
+    requires_grad, ndim = True, 2
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+
+
+def test_a_tensor_that_requires_grad_is_refused_by_name_wherever_it_comes_in():
+    net, ones = fb.Sequential(fb.Dense(3, 2)), np.ones((4, 3), np.float32)
+    before, tensor = net.parameters.copy(), RequiresGrad()
+    calls = {
+        "x": [lambda: net.predict(tensor), lambda: net.fit(tensor, [0, 1, 0, 1])],
+        "y": [lambda: net.fit(ones, tensor), lambda: net.evaluate(ones, tensor)],
+        "sample_weight": [lambda: net.fit(ones, [0, 1, 0, 1], sample_weight=tensor)],
+        "output": [lambda: fb.losses.mean_squared_error(tensor, ones)],
+        "weight_init": [lambda: fb.Dense(3, 2, weight_init=tensor)],
+        "bias_init": [lambda: fb.Dense(3, 2, bias_init=tensor)],
+        "weight": [lambda: setattr(net.layers[0], "weight", tensor)],
+        "bias": [lambda: setattr(net.layers[0], "bias", tensor)],
+    }
+    for name, of_that_name in calls.items():
+        for call in of_that_name:
+            with pytest.raises(TypeError, match=rf"^{name}: got what NumPy makes no array of \(.*detach\(\)"):
+                call()
+    np.testing.assert_array_equal(net.parameters, before)
+
+
+def test_a_frame_that_is_still_to_be_computed_is_refused_with_the_way_out():
+    net, lazy = fb.Sequential(fb.Dense(3, 2)), polars.from_numpy(X, TITLES).lazy()
+    for name, call in {
+        "x": lambda: net.predict(lazy),
+        "x ": lambda: net.fit(lazy, np.zeros(40, int)),
+        "x  ": lambda: net.fit(lazy),
+        "y": lambda: net.fit(X, lazy),
+        "weight_init": lambda: fb.Dense(3, 2, weight_init=lazy),
+    }.items():
+        with pytest.raises(
+            TypeError, match=rf"^{name.strip()}: got a LazyFrame, expected .*\.collect\(\) makes a frame"
+        ):
+            call()
+
+
+def test_integers_of_128_bits_are_refused_by_the_name_of_their_column():
+    frame = polars.DataFrame({"a": [1, 2], "b": [1, 2]}).with_columns(polars.col("b").cast(polars.Int128))
+    with pytest.raises(TypeError, match=r"^x: got column 'b' of dtype Int128, expected a 2-D array of real numbers"):
+        fb.Sequential(fb.Dense(2, 1)).predict(frame)
+    with pytest.raises(TypeError, match=r"^y: got what NumPy makes no array of \(.*128.*\), expected labels or real"):
+        fb.Sequential(fb.Dense(1, 2)).fit([[1.0], [2.0]], frame["b"])
+
+
 def test_a_jax_array_is_not_copied():
     jax = pytest.importorskip("jax.numpy")
     x = jax.asarray(X)

@@ -4,15 +4,18 @@
     backward(delta, x, out, parameters, gradients, delta_x)
 
 x (K, inputs), out and delta (K, outputs), delta_x (K, inputs) are arrays, parameters and gradients flat vectors; out, gradients
-and delta_x are to be overwritten.
+and delta_x are to be overwritten. What they raise is noted in the network.
 """
 
+from fastbp._jit import inner
 from fastbp._llvm import array_at, fetch
-from fastbp.engine.table import Call, Network, Operation
+from fastbp._raised import noting
+from fastbp.engine.table import AT_RAISED, Call, Network, Operation
 
 
 def custom_forward(real, function):
-    def forward(args, part, parts):
+    @inner
+    def call_function(args, part):
         c = fetch(Call, args)
         t, o = fetch(Network, c.network), fetch(Operation, c.operation)
         if part == 0:
@@ -20,13 +23,17 @@ def custom_forward(real, function):
             x = array_at(address, (t.rows, o.inputs), stride, real)
             out = array_at(o.output, (t.rows, o.outputs), o.output_stride, real)
             function(x, array_at(o.weights, (o.weight_count,), 0, real), out)
+
+    def forward(args, part, parts):
+        noting(fetch(Call, args).network + AT_RAISED, call_function, (args, part))
         return 0
 
     return forward
 
 
 def custom_backward(real, function):
-    def backward(args, part, parts):
+    @inner
+    def call_function(args, part):
         c = fetch(Call, args)
         t, o = fetch(Network, c.network), fetch(Operation, c.operation)
         if part == 0:
@@ -38,6 +45,9 @@ def custom_backward(real, function):
             parameters = array_at(o.weights, (o.weight_count,), 0, real)
             gradients = array_at(o.grad_w, (o.weight_count,), 0, real)
             function(delta, x, out, parameters, gradients, delta_x)
+
+    def backward(args, part, parts):
+        noting(fetch(Call, args).network + AT_RAISED, call_function, (args, part))
         return 0
 
     return backward

@@ -15,7 +15,7 @@ then stays in the cache of one core from forward over backward to the next step'
 from fastbp._code import code_per_dtype
 from fastbp._jit import inner
 from fastbp._llvm import call, fetch, on_stack
-from fastbp.engine.table import Call, Network, Operation
+from fastbp.engine.table import AT_RAISED, Call, Network, Operation
 from fastbp.gemm.driver import Product, product, share
 from fastbp.kernels.dense import ColumnSums, column_sums
 from fastbp.kernels.passes import Backward, Forward, size_and_lanes
@@ -36,7 +36,7 @@ def dense_forward(real):
         c = fetch(Call, args)
         t, o = fetch(Network, c.network), fetch(Operation, c.operation)
         x, x_stride = (t.x, t.x_stride) if o.input == 0 else (o.input, o.input_stride)
-        finish_args = on_stack(Forward(0, 0, o.bias, o.z, o.z_stride))
+        finish_args = on_stack(Forward(0, 0, o.bias, o.z, o.z_stride, c.network + AT_RAISED))
         to_output, from_input = weight_strides(o, size)
         left, right, out = (x, x_stride, size), (o.weights, from_input, to_output), (o.output, o.output_stride)
         sizes, work = (t.rows, o.outputs, o.inputs), (t.work, t.work_pitch)
@@ -55,7 +55,7 @@ def dense_backward(real):
         c = fetch(Call, args)
         t, o = fetch(Network, c.network), fetch(Operation, c.operation)
         if o.input_delta != 0 and (o.input != 0 or t.wants_input_delta != 0):
-            finish_args = on_stack(Backward(0, 0, o.below_stored, o.below_stored_stride))
+            finish_args = on_stack(Backward(0, 0, o.below_stored, o.below_stored_stride, c.network + AT_RAISED))
             left, right = (o.delta, o.delta_stride, size), (o.weights, *weight_strides(o, size))
             out, sizes = (o.input_delta, o.input_delta_stride), (t.rows, o.inputs, o.outputs)
             finish = (o.adds_input_delta, o.below, finish_args)

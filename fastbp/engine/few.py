@@ -10,15 +10,17 @@ from numba import types
 
 from fastbp._check import describe
 from fastbp._jit import python_function
-from fastbp._llvm import call, fetch, on_stack
+from fastbp._llvm import call, fetch, on_stack, write
 from fastbp.engine.steps import Slice, predict_slice
-from fastbp.engine.table import Network
+from fastbp.engine.table import AT_RAISED, Network
+from fastbp.engine.walk import has_raised
 
 
 @functools.cache
 def few_predictor(dtype: str, x_dtype: str) -> Callable[[int, np.ndarray], np.ndarray | None]:
     """predict_few(network, x): the output of the Network of `dtype` at an address for x, two-dimensional and of x_dtype;
-    None where x has other columns than the network inputs, no rows, or more than its batch size."""
+    None where x has other columns than the network inputs, no rows, or more than its batch size, and where a function of
+    the user's raises something."""
     real = getattr(types, dtype)
 
     def predict_few(network, x):
@@ -29,6 +31,9 @@ def few_predictor(dtype: str, x_dtype: str) -> Callable[[int, np.ndarray], np.nd
         out = np.empty((rows, t.outputs), real)
         s = on_stack(Slice(network, describe(x), 0, 0, 0, 0, 0, rows, 0, describe(out), 0.0, 0.0, -1))
         call(predict_slice(real), (s, 0))
+        if has_raised(network):
+            write(network + AT_RAISED, 0)
+            return None
         return out
 
     x_type = types.Array(getattr(types, x_dtype), 2, "A", readonly=True)  # any strides, and only read

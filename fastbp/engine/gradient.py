@@ -11,7 +11,7 @@ from fastbp.engine.steps import (
     minibatch_loader,
 )
 from fastbp.engine.table import Network
-from fastbp.engine.walk import backward, forward
+from fastbp.engine.walk import backward, forward, has_raised
 
 
 @code_per_dtype
@@ -24,6 +24,8 @@ def gradient_rows(real):
         s = fetch(Slice, args)
         load_rows(args, s.first, s.last - s.first, False, region)
         call(forward(real), (s.network, 0, region))
+        if has_raised(s.network):
+            return 0
         _, batch_cost, batch_weight = cost(s, fetch(Network, s.network), s.first, True)
         call(backward(real), (s.network, 0, region))
         write(args + AT_COST, s.cost + batch_cost)

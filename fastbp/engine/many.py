@@ -18,9 +18,10 @@ from fastbp.engine.order import SHUFFLE_STREAM, shuffle
 from fastbp.engine.snapshot import copy_if_finite
 from fastbp.engine.steps import AT_PENALTIES, SLICE, Slice, evaluate_slice, train_slice
 from fastbp.engine.table import Network
+from fastbp.engine.walk import has_raised
 from fastbp.gemm.region import run, threads_now
 
-RUNNING, ENDED, NOT_FINITE = range(3)  # states of a job
+RUNNING, ENDED, NOT_FINITE, RAISED = range(4)  # states of a job; the last: a function of the user's raised something
 
 
 class Job(NamedTuple):
@@ -188,7 +189,7 @@ def chunk_maker(real):
         write(j.training + AT_RATES, j.rates + 8 * (j.step - j.rates_first) if j.rates != 0 else 0)
         call(train_slice(real), (j.training, j.region))
         if read(j.training + AT_STOPPED, np.int64) >= 0:
-            write(job + AT_STATE, NOT_FINITE)
+            write(job + AT_STATE, RAISED if has_raised(fetch(Slice, j.training).network) else NOT_FINITE)
         else:
             write(job + AT_STEP, j.step + count)
 
@@ -199,6 +200,9 @@ def chunk_maker(real):
         write(j.validation + AT_FIRST, j.validated)
         write(j.validation + AT_LAST, end)
         call(evaluate_slice(real), (j.validation, j.region))
+        if has_raised(fetch(Slice, j.validation).network):
+            write(job + AT_STATE, RAISED)
+            return
         write(job + AT_VALIDATED, end)
         if end == j.validation_count:
             s = fetch(Slice, j.validation)

@@ -19,6 +19,7 @@ from fastbp._llvm import call, fetch, on_stack, read, write
 from fastbp.engine.minibatch import FLOPS_PER_ELEMENT as GATHER_FLOPS
 from fastbp.engine.minibatch import INT64_KIND, Gather, gather_labels, gather_rows
 from fastbp.engine.table import (
+    AT_RAISED,
     COST,
     MINIBATCH,
     NETWORK,
@@ -28,7 +29,17 @@ from fastbp.engine.table import (
     Network,
     Operation,
 )
-from fastbp.engine.walk import backward, begin_update, count, forward, last_operation, now, update
+from fastbp.engine.walk import (
+    backward,
+    begin_update,
+    count,
+    forward,
+    has_raised,
+    last_operation,
+    now,
+    take_back_forward,
+    update,
+)
 from fastbp.gemm.multiply import SERIAL_BELOW, most_parts, parts_for, shareable
 from fastbp.gemm.pack import copier
 from fastbp.gemm.region import run, threads_now
@@ -58,7 +69,9 @@ class Slice(NamedTuple):
     out: int  # of predictions: the address of an Array
     cost: float  # the sum of w_k c_k is added to it, so that bits do not depend on how an epoch was cut into slices
     weight: float  # the sum of w_k is added to it
-    stopped: int  # comes back: the first row of the minibatch whose cost is not finite or whose labels are wrong; -1
+    # comes back: the first row of the minibatch whose cost is not finite, whose labels are wrong, or which made a function
+    # of the user's raise; -1
+    stopped: int
 
 
 SLICE = {name: 8 * i for i, name in enumerate(Slice._fields)}
@@ -151,6 +164,7 @@ def cost_evaluator(real):
                 t.loss_scale,
                 0,
                 0,
+                s.network + AT_RAISED,
             )
         )
         wrong = call(t.loss, (args,))
@@ -180,7 +194,8 @@ def penaliser(real):
 
 @code_per_dtype
 def train_rows(real):
-    """train_rows(args, region): steps over the rows of the Slice at `args`; stops before a step whose cost is not finite."""
+    """train_rows(args, region): steps over the rows of the Slice at `args`; stops before an update whose cost is not finite,
+    or on the way to which something was raised."""
     load_rows, cost, penalise = minibatch_loader(real), cost_evaluator(real), penaliser(real)
 
     def train_rows(args, region):
@@ -196,7 +211,7 @@ def train_rows(real):
             began = now(t)
             wrong, batch_cost, batch_weight = cost(s, fetch(Network, s.network), first, True)
             count(t, t.length, COST, began)
-            if wrong != 0 or not np.isfinite(batch_cost):
+            if wrong != 0 or not np.isfinite(batch_cost) or has_raised(s.network):
                 write(args + AT_STOPPED, first)
                 break
             if s.rates != 0:
@@ -206,12 +221,17 @@ def train_rows(real):
             if t.fuses != 0:
                 call(begin_update(real), (s.network,))
             call(backward(real), (s.network, t.fuses, region))
+            if has_raised(s.network):  # a network with functions of the user's does not fuse
+                write(args + AT_STOPPED, first)
+                break
             if t.fuses == 0:
                 began = now(t)
                 call(update(real), (s.network, region))
                 count(t, t.length, UPDATE, began)
             total, total_weight, step = total + batch_cost, total_weight + batch_weight, step + 1
             count(t, t.length, STEP, began_step)
+        if has_raised(s.network):
+            take_back_forward(t)
         write(args + AT_COST, total)
         write(args + AT_WEIGHT, total_weight)
         return 0
@@ -233,7 +253,7 @@ def evaluate_rows(real):
             load_rows(args, first, min(batch_size, s.last - first), False, region)
             call(forward(real), (s.network, 0, region))
             wrong, batch_cost, batch_weight = cost(s, fetch(Network, s.network), first, False)
-            if wrong != 0:
+            if wrong != 0 or has_raised(s.network):
                 write(args + AT_STOPPED, first)
                 break
             total, total_weight = total + batch_cost, total_weight + batch_weight
@@ -257,6 +277,8 @@ def predict_rows(real):
             rows = min(t.batch_size, s.last - first)
             load_rows(args, first, rows, False, region)
             call(forward(real), (s.network, 0, region))
+            if has_raised(s.network):
+                break
             place = out.address + first * out.row_stride
             copy(place, out.row_stride, out.column_stride, o.output, o.output_stride, size, rows, o.outputs)
         return 0
@@ -289,7 +311,12 @@ def forward_minibatch(real):
         out = fetch(Array, s.out)
         load_rows(args, s.first, s.last - s.first, True, region)  # the backward pass reads them, when x may be gone
         call(forward(real), (s.network, 1, region))
-        o = last_operation(fetch(Network, s.network))
+        t = fetch(Network, s.network)
+        if has_raised(s.network):
+            take_back_forward(t)
+            write(s.network + AT_ROWS, 0)  # no backward pass may follow
+            return 0
+        o = last_operation(t)
         rows = s.last - s.first
         copy(out.address, out.row_stride, out.column_stride, o.output, o.output_stride, size, rows, o.outputs)
         return 0

@@ -6,7 +6,7 @@ sample; `..._stride` is the distance of their rows in bytes.
 
 from typing import NamedTuple
 
-VERSION = 4  # of these layouts; part of the name of the numba type that users' functions are compiled for
+VERSION = 5  # of these layouts; part of the name of the numba type that users' functions are compiled for
 
 
 FORWARD, BACKWARD, GRADIENT = range(3)  # the work of an operation, as a clock counts it
@@ -70,6 +70,10 @@ class Network(NamedTuple):
     clock: int
     updates: int  # 1 in a backward pass that updates, 0 in one that stores gradients
     turn: int  # 0, or a mark of the process in which a verb is at work with the Training
+    raised: int  # the fields of a Raised: what a function of the user's raised in the call at hand
+    raised_kind: int
+    raised_value: int
+    raised_traceback: int
 
 
 class Operation(NamedTuple):
@@ -124,5 +128,6 @@ class Call(NamedTuple):
 
 
 NETWORK = {name: 8 * i for i, name in enumerate(Network._fields)}
+AT_RAISED = NETWORK["raised"]
 OPERATION = {name: 8 * i for i, name in enumerate(Operation._fields)}
 OPERATION_BYTES = 8 * len(Operation._fields)

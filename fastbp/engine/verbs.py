@@ -21,6 +21,8 @@ from fastbp._check import (
     MOMENTS,
     NEGATIVE,
     NO_ROW,
+    NOT_AN_ARRAY,
+    NOT_ARRAY,
     NOTHING,
     ORDER,
     OUT,
@@ -35,6 +37,8 @@ from fastbp._check import (
     Array,
     X,
     Y,
+    check_apart,
+    check_apart_from_any,
     check_floats,
     check_length,
     check_output,
@@ -49,6 +53,7 @@ from fastbp._check import NETWORK as NETWORK_NAME
 from fastbp._code import code_per_dtype
 from fastbp._jit import inner, kernel
 from fastbp._llvm import I64, address_of, call, fetch, on_stack, read, write
+from fastbp._raised import raise_noted
 from fastbp.engine.minibatch import INT64_KIND, number_at
 from fastbp.engine.steps import (
     AT_COST,
@@ -62,7 +67,7 @@ from fastbp.engine.steps import (
     predict_slice,
     train_slice,
 )
-from fastbp.engine.table import NETWORK, Network
+from fastbp.engine.table import AT_RAISED, NETWORK, Network
 from fastbp.engine.turn import begin_turn, end_turn
 from fastbp.engine.walk import update
 from fastbp.gemm.region import region
@@ -123,6 +128,14 @@ def check_x(fault, t, x, most):
 
 
 @inner
+def check_some_rows(fault, x, order):
+    """There is a row to go over."""
+    if order.kind != NOTHING and order.rows < 1:
+        return refuse(fault, TOO_MANY_ROWS, ORDER, 0, 0, 0, 0)
+    return x.rows >= 1 or refuse(fault, TOO_MANY_ROWS, X, 0, 0, 0, 0)
+
+
+@inner
 def check_labels(fault, y, classes):
     for i in range(y.rows):
         label = read_label(y.address + i * y.row_stride, y.kind)
@@ -162,6 +175,8 @@ def check_order(fault, x, order):
     """order is None, or holds int64 row numbers of x."""
     if order.kind == NOTHING:
         return True
+    if order.kind == NOT_AN_ARRAY:
+        return refuse(fault, NOT_ARRAY, ORDER, 0, 0, 0, INT64_KIND)
     if order.kind != INT64_KIND:
         return refuse(fault, WRONG_DTYPE, ORDER, 0, order.kind, NETWORK_NAME, INT64_KIND)
     if order.ndim != 1:
@@ -199,6 +214,7 @@ def over_samples(slice_code):
                 and check_y(fault, t, x, y)
                 and check_weights(fault, x, weights)
                 and check_order(fault, x, order)
+                and check_some_rows(fault, x, order)
             )
 
         def samples_code(args, region, fault):
@@ -241,6 +257,7 @@ def check_rows_and_out(fault, t, x, out, kind):
         and check_floats(fault, OUT, out, 2, OUT, kind)
         and check_shape(fault, OUT, out, x.rows, X, t.outputs, NETWORK_NAME)
         and check_output(fault, OUT, out)
+        and check_apart_from_any(fault, OUT, out, X, x)
     )
 
 
@@ -267,7 +284,7 @@ def forward_code(real):
 
 @code_per_dtype
 def backward_code(real):
-    kind = kind_of_dtype(real)
+    kind, size = kind_of_dtype(real), real.bitwidth // 8
 
     @inner
     def checked(t, d, below, fault):
@@ -281,6 +298,7 @@ def backward_code(real):
                     check_floats(fault, INPUT_DELTA, below, 2, DELTA, kind)
                     and check_shape(fault, INPUT_DELTA, below, t.rows, X, t.inputs, X)
                     and check_output(fault, INPUT_DELTA, below)
+                    and check_apart(fault, INPUT_DELTA, below, DELTA, d, size)
                 )
             )
         )
@@ -324,6 +342,7 @@ def forward(training, x, out=None):
     fault, network = on_stack(CLEAR), address_of(training.network)
     call(forward_code(training.parameters), (network, describe(x), describe(result), 1, region(), fault))
     raise_fault(fault)
+    raise_noted(network + AT_RAISED)
     return result
 
 
@@ -334,6 +353,7 @@ def predict(training, x, out=None):
     fault, network = on_stack(CLEAR), address_of(training.network)
     call(forward_code(training.parameters), (network, describe(x), describe(result), 0, region(), fault))
     raise_fault(fault)
+    raise_noted(network + AT_RAISED)
     return result
 
 
@@ -349,6 +369,7 @@ def backward(training, delta, input_delta=None):
         (written(training), describe(delta), describe(input_delta), region(), fault),
     )
     raise_fault(fault)
+    raise_noted(address_of(training.network) + AT_RAISED)
 
 
 @kernel
@@ -380,6 +401,7 @@ def train_step(training, x, y, sample_weight=None):
     block = Samples(written(training), describe(x), describe(y), describe(sample_weight), describe(None), most, cost)
     call(train_code(training.parameters), (on_stack(block), region(), fault))
     raise_fault(fault)
+    raise_noted(address_of(training.network) + AT_RAISED)
     return read(cost, np.float64)
 
 
@@ -394,6 +416,7 @@ def train_epoch(training, x, y, order=None, sample_weight=None):
     block = Samples(written(training), describe(x), describe(y), describe(sample_weight), describe(order), 0, cost)
     call(train_code(training.parameters), (on_stack(block), region(), fault))
     raise_fault(fault)
+    raise_noted(address_of(training.network) + AT_RAISED)
     return read(cost, np.float64)
 
 
@@ -406,4 +429,5 @@ def evaluate(training, x, y, sample_weight=None):
     )
     call(evaluate_code(training.parameters), (on_stack(block), region(), fault))
     raise_fault(fault)
+    raise_noted(address_of(training.network) + AT_RAISED)
     return read(cost, np.float64)

@@ -8,7 +8,17 @@ import numpy as np
 from fastbp._code import code_per_dtype
 from fastbp._jit import inner
 from fastbp._llvm import call, fetch, on_stack, read, ticks, write
-from fastbp.engine.table import BACKWARD, FORWARD, GRADIENT, NETWORK, OPERATION_BYTES, Call, Network, Operation
+from fastbp.engine.table import (
+    AT_RAISED,
+    BACKWARD,
+    FORWARD,
+    GRADIENT,
+    NETWORK,
+    OPERATION_BYTES,
+    Call,
+    Network,
+    Operation,
+)
 from fastbp.gemm.multiply import parts_for, shareable
 from fastbp.gemm.region import run
 from fastbp.kernels.activations import FLOPS_PER_ELEMENT, Elementwise, elementwise
@@ -34,6 +44,18 @@ def count(t, operation, work, began):
 
 
 @inner
+def has_raised(network):
+    """Whether a function of the user's has raised something in the call at hand."""
+    return read(network + AT_RAISED, np.int64) != 0
+
+
+@inner
+def take_back_forward(t):
+    """As if the last forward pass of training had not been made."""
+    write(t.counters + 8, read(t.counters + 8, np.int64) - 1)
+
+
+@inner
 def last_operation(t):
     return fetch(Operation, t.operations + (t.length - 1) * OPERATION_BYTES)
 
@@ -52,6 +74,8 @@ def forward(real):
             o, began = fetch(Operation, operation), now(t)
             run(region, o.forward, on_stack(Call(network, operation)), parts_for(shareable(o.flops, t.rows), region))
             count(t, i, FORWARD, began)
+            if has_raised(network):
+                break
         return 0
 
     return forward
@@ -64,8 +88,8 @@ def backward(real):
     size = real.bitwidth // 8
 
     @inner
-    def apply_derivative(t, o, region):
-        args = on_stack(Backward(0, 0, o.stored, o.stored_stride))
+    def apply_derivative(network, t, o, region):
+        args = on_stack(Backward(0, 0, o.stored, o.stored_stride, network + AT_RAISED))
         block = on_stack(Elementwise(o.derivative, args, o.delta, o.delta_stride, t.rows, o.outputs, size))
         run(region, elementwise(), block, parts_for(FLOPS_PER_ELEMENT * t.rows * o.outputs, region))
 
@@ -76,7 +100,7 @@ def backward(real):
             operation = t.operations + i * OPERATION_BYTES
             o, began = fetch(Operation, operation), now(t)
             if o.derivative != 0:
-                apply_derivative(t, o, region)
+                apply_derivative(network, t, o, region)
             parts = parts_for(shareable(o.flops, t.rows), region)
             if i > 0 or o.gradient == 0 or t.wants_input_delta != 0:
                 run(region, o.backward, on_stack(Call(network, operation)), parts)
@@ -85,6 +109,8 @@ def backward(real):
                 began = now(t)
                 run(region, o.gradient, on_stack(Call(network, operation)), parts)
                 count(t, i, GRADIENT, began)
+            if has_raised(network):
+                break
         return 0
 
     return backward

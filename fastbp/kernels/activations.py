@@ -115,10 +115,10 @@ def pass_runner(real):
             rows, columns = 1, rows * columns
         if s.kind == NOTHING:
             pass_code = forward_pass(real, activation)
-            pass_args = on_stack(Forward(x.address, x.row_stride, 0, 0, 0))
+            pass_args = on_stack(Forward(x.address, x.row_stride, 0, 0, 0, 0))
         else:
             pass_code = backward_pass(real, activation)
-            pass_args = on_stack(Backward(x.address, x.row_stride, s.address, s.row_stride))
+            pass_args = on_stack(Backward(x.address, x.row_stride, s.address, s.row_stride, 0))
         args = on_stack(Elementwise(pass_code, pass_args, c.address, c.row_stride, rows, columns, size))
         run(region, elementwise(), args, parts_for(FLOPS_PER_ELEMENT * rows * columns, region))
 

@@ -16,9 +16,11 @@ from fastbp._check import (
     VALUE,
     Array,
     check_floats,
+    check_numbers,
     check_output,
     describe,
     kind_of_dtype,
+    number,
     raise_fault,
     refuse,
 )
@@ -207,7 +209,8 @@ def clip_code(real):
     def clip_code(gradients, args, name, region, fault):
         x, limit = fetch(Array, gradients), fetch(Limit, args).limit
         if (
-            check_floats(fault, GRADIENTS, x, 1, GRADIENTS, kind)
+            check_numbers(fault)
+            and check_floats(fault, GRADIENTS, x, 1, GRADIENTS, kind)
             and check_output(fault, GRADIENTS, x)
             and (limit >= 0 or refuse(fault, OUT_OF_RANGE, name, 0, read(args, types.int64), 0, 0))
         ):
@@ -230,7 +233,7 @@ def clip_by_norm(gradients, norm):
     Pascanu, Mikolov and Bengio (2013).
     """
     fault = on_stack(CLEAR)
-    args = on_stack(Limit(norm, 0.0))
+    args = on_stack(Limit(number(fault, NORM, norm), 0.0))
     call(clip_code(gradients), (describe(gradients), args, NORM, region(), fault))
     raise_fault(fault)
     return fetch(Limit, args).norm
@@ -244,7 +247,7 @@ def clip_by_value(gradients, value):
     DtypeError (a TypeError) before anything is written.
     """
     fault = on_stack(CLEAR)
-    args = on_stack(Limit(value, 0.0))
+    args = on_stack(Limit(number(fault, VALUE, value), 0.0))
     call(clip_code(gradients), (describe(gradients), args, VALUE, region(), fault))
     raise_fault(fault)
     return gradients

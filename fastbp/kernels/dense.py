@@ -130,7 +130,7 @@ def dense_forward_code(real):
         finish, finish_args = 0, 0
         if bias.kind != NOTHING or pre.kind != NOTHING or activation != IDENTITY:
             finish = forward_pass(real, activation)
-            finish_args = on_stack(Forward(0, 0, bias.address, pre.address, pre.row_stride))
+            finish_args = on_stack(Forward(0, 0, bias.address, pre.address, pre.row_stride, 0))
         left = (x.address, x.row_stride, x.column_stride)
         right = (weights.address, weights.column_stride, weights.row_stride)
         sizes = (x.rows, weights.rows, x.columns)
@@ -215,7 +215,7 @@ def propagate_delta_code(real):
         finish, finish_args = 0, 0
         if activation != IDENTITY:
             finish = backward_pass(real, activation)
-            finish_args = on_stack(Backward(0, 0, s.address, s.row_stride))
+            finish_args = on_stack(Backward(0, 0, s.address, s.row_stride, 0))
         left = (d.address, d.row_stride, d.column_stride)
         right = (weights.address, weights.row_stride, weights.column_stride)
         sizes = (d.rows, weights.columns, d.columns)

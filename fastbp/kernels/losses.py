@@ -31,10 +31,12 @@ from fastbp._check import (
     check_apart_or_same,
     check_floats,
     check_length,
+    check_numbers,
     check_output,
     check_shape,
     describe,
     kind_of_dtype,
+    number,
     raise_fault,
     refuse,
     span,
@@ -119,7 +121,7 @@ def cost_code(real):
         targets = (y.address, y.kind, y.row_stride)
         delta = (out.address, out.row_stride)
         args = on_stack(
-            Loss(x.address, x.row_stride, *targets, weights.address, *delta, *sizes, parameter, 1.0, 0.0, 0.0)
+            Loss(x.address, x.row_stride, *targets, weights.address, *delta, *sizes, parameter, 1.0, 0.0, 0.0, 0)
         )
         wrong = call(body, (args,))
         if wrong != 0:
@@ -149,7 +151,8 @@ def cost_code(real):
         parameter, highest = fetch(Options, options).parameter, fetch(Options, options).highest
         bound = 1 if highest == 1 else 0
         return (
-            check_floats(fault, name, x, 2, name, kind)
+            check_numbers(fault)
+            and check_floats(fault, name, x, 2, name, kind)
             and check_floats(fault, OUT, c, 2, name, kind)
             and check_shape(fault, OUT, c, x.rows, name, x.columns, name)
             and check_output(fault, OUT, c)
@@ -202,7 +205,8 @@ def softmax_cross_entropy(z, y, out=None, sample_weight=None, label_smoothing=0.
     TypeError) before anything is written.
     """
     delta = output_like(out, z)
-    fault, options = on_stack(CLEAR), on_stack(Options(label_smoothing, 1.0, 0.0))
+    fault = on_stack(CLEAR)
+    options = on_stack(Options(number(fault, LABEL_SMOOTHING, label_smoothing), 1.0, 0.0))
     arrays = (describe(z), describe(y), describe(sample_weight), describe(delta))
     body = softmax_cross_entropy_body(z)
     call(cost_code(z), (*arrays, Z, OF_CLASSES, body, options, LABEL_SMOOTHING, fault))
@@ -277,7 +281,8 @@ def huber(z, y, out=None, sample_weight=None, delta=1.0):
     delta: at least 0. The other arguments, the result and the errors are those of `mean_squared_error`. Huber (1964).
     """
     derivative = output_like(out, z)
-    fault, options = on_stack(CLEAR), on_stack(Options(delta, math.inf, 0.0))
+    fault = on_stack(CLEAR)
+    options = on_stack(Options(number(fault, DELTA, delta), math.inf, 0.0))
     arrays = (describe(z), describe(y), describe(sample_weight), describe(derivative))
     call(cost_code(z), (*arrays, Z, OF_NUMBERS, huber_body(z), options, DELTA, fault))
     raise_fault(fault)
@@ -307,7 +312,8 @@ def quantile(z, y, out=None, sample_weight=None, quantile=0.5):
     errors are those of `mean_squared_error`. Koenker and Bassett (1978).
     """
     delta = output_like(out, z)
-    fault, options = on_stack(CLEAR), on_stack(Options(quantile, 1.0, 0.0))
+    fault = on_stack(CLEAR)
+    options = on_stack(Options(number(fault, QUANTILE, quantile), 1.0, 0.0))
     arrays = (describe(z), describe(y), describe(sample_weight), describe(delta))
     call(cost_code(z), (*arrays, Z, OF_NUMBERS, quantile_body(z), options, QUANTILE, fault))
     raise_fault(fault)

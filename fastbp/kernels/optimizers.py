@@ -5,22 +5,32 @@ import math
 import numpy as np
 
 from fastbp._check import (
+    BETA1,
+    BETA2,
     CLEAR,
+    EPSILON,
     GRADIENTS,
+    LEARNING_RATE,
+    MOMENTUM,
+    NESTEROV,
     PARAMETERS,
+    RHO,
     STEP,
     TOO_SMALL,
     VELOCITY,
+    WEIGHT_DECAY,
     Array,
     M,
     V,
     check_apart,
     check_floats,
     check_length,
+    check_numbers,
     check_output,
     describe,
     integer,
     kind_of_dtype,
+    number,
     raise_fault,
     refuse,
 )
@@ -62,7 +72,8 @@ def step_code(real):
     @inner
     def checked(p, g, m, v, m_name, v_name, step, fault):
         return (
-            check_floats(fault, PARAMETERS, p, 1, PARAMETERS, kind)
+            check_numbers(fault)
+            and check_floats(fault, PARAMETERS, p, 1, PARAMETERS, kind)
             and check_output(fault, PARAMETERS, p)
             and check_floats(fault, GRADIENTS, g, 1, PARAMETERS, kind)
             and check_length(fault, GRADIENTS, 0, g.rows, PARAMETERS, p.rows)
@@ -123,7 +134,8 @@ def sgd_step(parameters, gradients, learning_rate, weight_decay=0.0):
     anything is written.
     """
     fault = on_stack(CLEAR)
-    args = on_stack(Update(0, 0, 0, 0, 0, learning_rate, 0.0, 0.0, 0.0, 0.0, weight_decay, 1.0, math.inf, 1))
+    rate, decay = number(fault, LEARNING_RATE, learning_rate), number(fault, WEIGHT_DECAY, weight_decay)
+    args = on_stack(Update(0, 0, 0, 0, 0, rate, 0.0, 0.0, 0.0, 0.0, decay, 1.0, math.inf, 1))
     arrays = (describe(parameters), describe(gradients), describe(None), describe(None))
     call(step_code(parameters), (*arrays, -1, -1, sgd_update(parameters), args, region(), fault))
     raise_fault(fault)
@@ -141,7 +153,9 @@ def momentum_step(parameters, gradients, velocity, learning_rate, momentum=0.9, 
     Sutskever et al. (2013).
     """
     fault = on_stack(CLEAR)
-    numbers = (learning_rate, momentum, nesterov, 0.0, 0.0, weight_decay, 1.0, math.inf, 1)
+    rate, decay = number(fault, LEARNING_RATE, learning_rate), number(fault, WEIGHT_DECAY, weight_decay)
+    carried, ahead = number(fault, MOMENTUM, momentum), number(fault, NESTEROV, nesterov)
+    numbers = (rate, carried, ahead, 0.0, 0.0, decay, 1.0, math.inf, 1)
     args = on_stack(Update(0, 0, 0, 0, 0, *numbers))
     arrays = (describe(parameters), describe(gradients), describe(velocity), describe(None))
     call(step_code(parameters), (*arrays, VELOCITY, -1, momentum_update(parameters), args, region(), fault))
@@ -159,7 +173,9 @@ def adam_step(parameters, gradients, m, v, step, learning_rate, beta1=0.9, beta2
     Raises ShapeError (a ValueError) or DtypeError (a TypeError) before anything is written. Kingma and Ba (2015).
     """
     fault = on_stack(CLEAR)
-    numbers = (learning_rate, beta1, beta2, epsilon, 0.0, weight_decay, 1.0, math.inf, integer(step))
+    rate, decay = number(fault, LEARNING_RATE, learning_rate), number(fault, WEIGHT_DECAY, weight_decay)
+    first, second, least = number(fault, BETA1, beta1), number(fault, BETA2, beta2), number(fault, EPSILON, epsilon)
+    numbers = (rate, first, second, least, 0.0, decay, 1.0, math.inf, integer(step))
     args = on_stack(Update(0, 0, 0, 0, 0, *numbers))
     arrays = (describe(parameters), describe(gradients), describe(m), describe(v))
     call(step_code(parameters), (*arrays, M, V, adam_update(parameters), args, region(), fault))
@@ -176,7 +192,9 @@ def adamw_step(
     Arguments, result and errors are those of `adam_step`. Loshchilov and Hutter (2019).
     """
     fault = on_stack(CLEAR)
-    numbers = (learning_rate, beta1, beta2, epsilon, 0.0, weight_decay, 1.0, math.inf, integer(step))
+    rate, decay = number(fault, LEARNING_RATE, learning_rate), number(fault, WEIGHT_DECAY, weight_decay)
+    first, second, least = number(fault, BETA1, beta1), number(fault, BETA2, beta2), number(fault, EPSILON, epsilon)
+    numbers = (rate, first, second, least, 0.0, decay, 1.0, math.inf, integer(step))
     args = on_stack(Update(0, 0, 0, 0, 0, *numbers))
     arrays = (describe(parameters), describe(gradients), describe(m), describe(v))
     call(step_code(parameters), (*arrays, M, V, adamw_update(parameters), args, region(), fault))
@@ -194,7 +212,9 @@ def rmsprop_step(parameters, gradients, v, learning_rate, rho=0.9, epsilon=1e-8,
     Tieleman and Hinton (2012).
     """
     fault = on_stack(CLEAR)
-    numbers = (learning_rate, rho, epsilon, 0.0, 0.0, weight_decay, 1.0, math.inf, 1)
+    rate, decay = number(fault, LEARNING_RATE, learning_rate), number(fault, WEIGHT_DECAY, weight_decay)
+    kept, least = number(fault, RHO, rho), number(fault, EPSILON, epsilon)
+    numbers = (rate, kept, least, 0.0, 0.0, decay, 1.0, math.inf, 1)
     args = on_stack(Update(0, 0, 0, 0, 0, *numbers))
     arrays = (describe(parameters), describe(gradients), describe(None), describe(v))
     call(step_code(parameters), (*arrays, -1, V, rmsprop_update(parameters), args, region(), fault))
@@ -209,7 +229,8 @@ def adagrad_step(parameters, gradients, v, learning_rate, epsilon=1e-10, weight_
     Arguments, result and errors are those of `rmsprop_step`. Duchi, Hazan and Singer (2011).
     """
     fault = on_stack(CLEAR)
-    numbers = (learning_rate, epsilon, 0.0, 0.0, 0.0, weight_decay, 1.0, math.inf, 1)
+    rate, decay = number(fault, LEARNING_RATE, learning_rate), number(fault, WEIGHT_DECAY, weight_decay)
+    numbers = (rate, number(fault, EPSILON, epsilon), 0.0, 0.0, 0.0, decay, 1.0, math.inf, 1)
     args = on_stack(Update(0, 0, 0, 0, 0, *numbers))
     arrays = (describe(parameters), describe(gradients), describe(None), describe(v))
     call(step_code(parameters), (*arrays, -1, V, adagrad_update(parameters), args, region(), fault))

@@ -22,6 +22,7 @@ class Forward(NamedTuple):
     bias: int
     z: int  # where to store the pre-activations
     z_stride: int
+    raised: int  # a Raised for what a function of the user's raises
 
 
 class Backward(NamedTuple):
@@ -31,6 +32,7 @@ class Backward(NamedTuple):
     source_stride: int
     stored: int  # what the derivative needs: outputs or pre-activations
     stored_stride: int
+    raised: int  # as in Forward
 
 
 def size_and_lanes(real):

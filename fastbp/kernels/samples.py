@@ -28,9 +28,12 @@ class Loss(NamedTuple):
     scale: float  # what the cost and its derivative are multiplied by
     cost: float  # result: the sum over the rows of weight times cost
     weight: float  # result: the sum of the weights
+    raised: int  # a Raised for what a function of the user's raises; 0 where none is called
 
 
-AT_SCALE, AT_COST, AT_WEIGHT = (8 * Loss._fields.index(name) for name in ("scale", "cost", "weight"))
+AT_SCALE, AT_COST, AT_WEIGHT, AT_RAISED = (
+    8 * Loss._fields.index(name) for name in ("scale", "cost", "weight", "raised")
+)
 
 
 @inner

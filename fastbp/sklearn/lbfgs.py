@@ -60,7 +60,7 @@ class Cost:
         """Cost and gradient of a block, on one thread or several, whichever is faster."""
         shares, _ = self.pace.plan(1)
         began = time.perf_counter()
-        self.net._run(gradient_slice, block.address, self.workers if shares else 0)
+        block.run(gradient_slice, self.workers if shares else 0)
         self.pace.note(1, time.perf_counter() - began)
 
     def block(self, first: int, last: int) -> SliceBlock:

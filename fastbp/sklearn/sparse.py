@@ -134,7 +134,7 @@ class AloneOnSparse:
             block = part.block(run.training)
             rates = run.rates(self.history.steps, -(-len(part) // run.batch_size)) if self.scheduled else None
             block.set(first=0, last=len(part), rates=0 if rates is None else rates.ctypes.data)
-            self.net._run(steps.train_slice, block.address, run.workers)
+            block.run(steps.train_slice, run.workers)
             if block.fields[steps.SLICE["stopped"] // 8] >= 0:
                 self.diverged = True
                 return

@@ -17,6 +17,8 @@ from fastbp import engine
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 X, Y = numbers((10, 5), F32), np.arange(10) % 3
 DELTA = numbers((8, 3), F32, seed=2)
+SQUARE = numbers((10, 5), F32, seed=3)  # to lie about as input and output
+BROADCAST = np.lib.stride_tricks.as_strided(np.zeros(5, F32), (10, 5), (0, 4))
 
 
 def network(dtype="float32", activation="tanh", outputs=3):
@@ -61,10 +63,28 @@ BAD = {
     "out of other length": ("predict", (X, np.ones((8, 3), F32)), ValueError, "out: got 8 rows, expected 10, as in x"),
     "out of other dtype": ("predict", (X, np.ones((10, 3))), TypeError, "out: got dtype float64, expected float32"),
     "read-only out": ("predict", (X, LAYOUTS["read-only"](np.ones((10, 3), F32))), ValueError, "out: got a read-only"),
+    "broadcast out": ("predict", (X, BROADCAST[:10, :3]), ValueError, "out: got elements that share memory with each"),
+    "out that is x": ("predict", (SQUARE, SQUARE[:, :3]), ValueError, "out: shares memory with x, expected memory of"),
+    "out in x of forward": ("forward", (SQUARE[:8], SQUARE[2:10, 1:4]), ValueError, "out: shares memory with x, expected"),
+    "out in x of bytes": (
+        "predict", (SQUARE.view(np.uint8)[:, :5], SQUARE[:, :3]), ValueError, "out: shares memory with x, expected",
+    ),
+    "no rows to evaluate": ("evaluate", (X[:0], Y[:0]), ValueError, "x: got 0 rows, expected at least one"),
+    "no rows of an epoch": ("train_epoch", (X[:0], Y[:0]), ValueError, "x: got 0 rows, expected at least one"),
+    "an empty order": (
+        "train_epoch", (X, Y, np.zeros(0, np.int64)), ValueError, "order: got 0 rows, expected at least one",
+    ),
+    "order no array": ("train_epoch", (X, Y, (0, 1)), TypeError, "order: got no NumPy array, expected one of int64"),
     "delta of other length": ("backward", (DELTA[:5],), ValueError, "delta: got 5 rows, expected 8, as in x"),
     "delta of other width": ("backward", (DELTA[:, :2],), ValueError, "delta: got 2 columns, expected 3"),
     "delta of other dtype": ("backward", (DELTA.astype(F64),), TypeError, "delta: got dtype float64, expected float32"),
     "input_delta": ("backward", (DELTA, np.ones((8, 4), F32)), ValueError, "input_delta: got 4 columns, expected 5"),
+    "broadcast input_delta": (
+        "backward", (DELTA, BROADCAST[:8]), ValueError, "input_delta: got elements that share memory with each other",
+    ),
+    "input_delta in delta": (
+        "backward", (SQUARE[:8, :3], SQUARE[1:9]), ValueError, "input_delta: shares memory with delta, expected memory",
+    ),
     "read-only input_delta": (
         "backward", (DELTA, LAYOUTS["read-only"](np.ones((8, 5), F32))), ValueError, "input_delta: got a read-only",
     ),
@@ -83,6 +103,24 @@ def test_a_bad_argument_is_named_and_nothing_changes(name):
         getattr(engine, verb)(training, *arguments)
     assert str(caught.value).startswith(message)
     assert state(net, training) == before
+
+
+def test_what_compiled_code_cannot_be_given_is_named_in_a_sentence():
+    training = training_of(network())
+    arrays = {"x": X[:8], "y": Y[:8], "sample_weight": np.ones(8, F32)}
+    for name in arrays:
+        for bad, got in (
+            (arrays[name].tolist(), "list"), ({}, "dict"), (object(), "object"), (np.ma.masked_all(8), "a masked array"),
+            (np.ones(8, np.longdouble), f"dtype {np.dtype(np.longdouble)}"), (np.ones(8, object), "dtype object"),
+        ):  # fmt: skip
+            for verb in (engine.train_step, engine.serial.train_step):
+                with pytest.raises(TypeError, match=rf"^{name}: got {got}, expected [^\n]*$"):
+                    verb(training, *{**arrays, name: bad}.values())
+    for bad in (network(), None, X, 3, (1, 2)):
+        with pytest.raises(TypeError, match=rf"^training: got {type(bad).__name__}, expected what net.training"):
+            engine.train_step(bad, X[:8], Y[:8])
+    with pytest.raises(TypeError, match="x"):
+        engine.train_step(training)
 
 
 def test_the_serial_twins_refuse_alike():

@@ -388,6 +388,15 @@ def test_read_only_outputs_are_refused(name, argument):
     refused(name, ShapeError, message, **{argument: LAYOUTS["read-only"](np.ones(shape, np.float32))})
 
 
+@pytest.mark.parametrize(("name", "argument"), [(name, "out") for name in KERNELS] + [("dense_forward", "z")])
+def test_outputs_whose_elements_share_memory_are_refused(name, argument):
+    shape, room = OUTPUTS[name], np.ones(100, np.float32)
+    message = f"{argument}: got elements that share memory with each other"
+    for strides in [(0, 4), (4, 0), (4, 4), (8, 4)] if len(shape) == 2 else [(0,), (2,)]:
+        out = np.lib.stride_tricks.as_strided(room, shape, strides)
+        refused(name, ShapeError, message, **{argument: out})
+
+
 @pytest.mark.parametrize("activation", [-1, 13, 2**40])
 @pytest.mark.parametrize("name", ["dense_forward", "propagate_delta"])
 def test_unknown_activations_are_refused(name, activation):

@@ -251,6 +251,13 @@ def test_nothing_is_written_before_a_wrong_label():
     assert (out == 7).all()
 
 
+def test_out_whose_rows_are_one():
+    out = np.lib.stride_tricks.as_strided(np.zeros(3, "f4"), (4, 3), (0, 4))
+    for kernel in (kernels.mean_squared_error, kernels.softmax_cross_entropy):
+        with pytest.raises(ValueError, match="out: got elements that share memory with each other"):
+            kernel(Z, Y, out)
+
+
 def test_read_only_out():
     out = np.zeros((4, 3), "f4")
     out.flags.writeable = False

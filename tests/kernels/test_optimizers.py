@@ -1,6 +1,8 @@
 """The optimizers' steps and the clipping against their definitions, split in any way, on any strides."""
 
+import decimal
 import hashlib
+import inspect
 
 import numba
 import numpy as np
@@ -189,6 +191,18 @@ REFUSED = {
     "step 0": ("adam", (P, G, P * 1, G * 1, 0, 0.1), ValueError, "step: got 0, expected an integer of at least 1"),
     "step 1.0": ("adam", (P, G, P * 1, G * 1, 1.0, 0.1), ValueError, "expected an integer of at least 1"),
     "v": ("rmsprop", (P, G, READ_ONLY, 0.1), ValueError, "v: got a read-only array"),
+    "broadcast parameters": (
+        "sgd",
+        (np.lib.stride_tricks.as_strided(P, (9,), (0,)), G, 0.1),
+        ValueError,
+        "parameters: got elements that share",
+    ),
+    "broadcast velocity": (
+        "momentum",
+        (P, G, np.lib.stride_tricks.as_strided(P * 1, (9,), (0,)), 0.1),
+        ValueError,
+        "velocity: got elements",
+    ),
     "dtype of v": ("adagrad", (P, G, P.astype("f8"), 0.1), TypeError, "v: got dtype float64, expected float32"),
 }
 
@@ -201,6 +215,75 @@ def test_refused(reason):
     assert text in str(raised.value)
     assert not P.any()
     assert not G.any()
+
+
+STEPS = {
+    "sgd": 2,
+    "momentum": 3,
+    "adam": 5,
+    "adamw": 5,
+    "rmsprop": 3,
+    "adagrad": 3,
+}  # and how many arguments come first
+ROOM = (P, G, P * 1, G * 1)
+
+
+def test_a_vector_or_a_string_for_a_number_is_refused_from_python_and_from_njit():
+    for rule, count in STEPS.items():
+        first = (*ROOM, 1)[:count]
+        step = getattr(kernels, f"{rule}_step")
+        defaults = inspect.signature(step.py_func).parameters
+        numbers = {
+            name: p.default for name, p in defaults.items() if name == "learning_rate" or p.default is not p.empty
+        }
+        for name in numbers:
+            for bad, got in (
+                (np.array([0.1, 0.2]), "an array"),
+                ("0.1", "a string"),
+                (None, "None"),
+                (1j, "a complex number"),
+            ):
+                with pytest.raises(TypeError, match=rf"^{name}: got {got}, expected a number$"):
+                    step(*first, **{"learning_rate": 0.1, name: bad})
+    assert not P.any()
+
+    @njit
+    def descend(p, g, rate):
+        kernels.sgd_step(p, g, rate)
+
+    for bad, got in ((np.array([0.1, 0.2]), "an array"), ("0.1", "a string"), (None, "None"), ((0.1,), "a tuple")):
+        with pytest.raises(TypeError, match=rf"^learning_rate: got {got}, expected a number$"):
+            descend(P, G, bad)
+    assert not P.any()
+    for rate in (np.float32(0.5), np.array(0.5), 1, True):
+        p = np.zeros(9, "f4")
+        descend(p, np.ones(9, "f4"), rate)
+        assert (p == -np.float32(rate)).all()
+
+
+def test_arguments_that_compiled_code_cannot_be_given():
+    for arguments, message in (
+        ((P.tolist(), G, 0.1), "parameters: got list, expected a NumPy array of float32 or float64"),
+        ((P, G.astype(np.float16), 0.1), "gradients: got dtype float16, expected float32 or float64"),
+        ((P, G, [0.1]), "learning_rate: got list, expected a number"),
+        ((P, G, decimal.Decimal("0.1")), "learning_rate: got Decimal, expected a number"),
+        ((P, G, 2**80), "learning_rate: got an integer of more than 64 bits, expected a number"),
+        ((P, G, 0.1, np.longdouble(0.1)), "weight_decay: got longdouble, expected a number"),
+    ):
+        for step in (kernels.sgd_step, kernels.serial.sgd_step):
+            with pytest.raises(TypeError) as raised:
+                step(*arguments)
+            assert str(raised.value) == message
+    with pytest.raises(TypeError, match="learning_rate"):
+        kernels.sgd_step(P, G)
+    assert not P.any()
+
+
+def test_a_limit_that_is_no_number():
+    for clip, name in ((kernels.clip_by_norm, "norm"), (kernels.clip_by_value, "value")):
+        for bad, got in ((np.array([0.1, 0.2]), "an array"), ("0.1", "a string"), (None, "None")):
+            with pytest.raises(TypeError, match=rf"^{name}: got {got}, expected a number$"):
+                clip(np.ones(9, "f4"), bad)
 
 
 # ------------------------------------------------------------------------------------------------------------- clipping
