@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numba.core.errors import TypingError
 from numba.np.numpy_support import from_dtype
 
 PASSED_ON = (np.ndarray, np.generic, bool, int, float, complex, str, tuple, type(None))  # the checks know what to say
@@ -43,9 +44,9 @@ def is_known(dtype: np.dtype) -> bool:
     """Whether compiled code can be given arrays of it: none of longdouble, float16, objects and foreign byte orders."""
     try:
         from_dtype(dtype)
-    except NotImplementedError:
+    except (NotImplementedError, TypingError):
         return False
-    return dtype.isnative and dtype != np.float16
+    return dtype.isnative and dtype.kind != "O" and dtype != np.float16
 
 
 def expected(name: str, x: Any, default: Any) -> str:

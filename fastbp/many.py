@@ -57,7 +57,8 @@ def fit_many(
     are used included; RuntimeError while another thread trains one of the networks. FloatingPointError, when all others
     are trained, if the cost of some networks was not finite: it names their places, and each of those keeps the parameters
     of its last finite epoch, as after `fit`. KeyboardInterrupt passes through within some hundredths of a second (or the one
-    step at hand); networks and histories are usable.
+    step at hand), and so does what functions of yours raise (a layer, an activation, a cost); networks and histories are
+    usable.
     """
     nets = checked_networks(networks)
     settings = zip(

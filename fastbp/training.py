@@ -62,7 +62,8 @@ def fit(
 
     Raises, with the network as it was before: TypeError and ValueError for what it cannot take, NaN and infinity in x, y or
     sample_weight included. FloatingPointError when the cost of finite data is not finite: the network keeps the parameters
-    of the last finite epoch. KeyboardInterrupt passes through; network and `net.history` are usable.
+    of the last finite epoch. KeyboardInterrupt passes through, and what functions of yours raise (a layer, an activation, a
+    cost): network and `net.history` are usable, and hold what the steps before it taught the network.
     """
     loss, optimizer = losses.as_loss(loss), optimizers.as_optimizer(optimizer)
     check_last_activation(net, loss)
