@@ -78,6 +78,9 @@ class RequiresGrad:
 
     requires_grad, ndim = True, 2
 
+    def __len__(self):
+        return 4
+
     def __array__(self, dtype=None, copy=None):
         raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
 

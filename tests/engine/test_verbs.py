@@ -110,7 +110,7 @@ def test_what_compiled_code_cannot_be_given_is_named_in_a_sentence():
     arrays = {"x": X[:8], "y": Y[:8], "sample_weight": np.ones(8, F32)}
     for name in arrays:
         for bad, got in (
-            (arrays[name].tolist(), "list"), ({}, "dict"), (object(), "object"), (np.ma.masked_all(8), "a masked array"),
+            (arrays[name].tolist(), "list"), ({}, "dict"), (object(), "object"),
             (np.ones(8, np.longdouble), f"dtype {np.dtype(np.longdouble)}"), (np.ones(8, object), "dtype object"),
         ):  # fmt: skip
             for verb in (engine.train_step, engine.serial.train_step):
