@@ -325,10 +325,6 @@ class Custom(Layer):
     def __repr__(self) -> str:
         return f"Custom({self.inputs}, {self.outputs}, {self._functions[0].__name__})"
 
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles: without codes, whose addresses mean nothing in another process."""
-        return {**vars(self), "_codes": {}}
-
     def codes(self, dtype: str) -> tuple[int, int]:
         """The addresses of the compiled forward and backward operation."""
         forward, backward = custom_codes(*self._functions, dtype)
