@@ -215,6 +215,19 @@ def test_the_estimators_raise():
             sklearn.MLPRegressor(hidden_layer_sizes=8, activation=activation, max_iter=3, **settings).fit(X, X[:, 0])
 
 
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_predictions_of_sparse_rows_raise():
+    sklearn, sparse = pytest.importorskip("fastbp.sklearn"), pytest.importorskip("scipy.sparse")
+    x = np.ones((8, 4), np.float32)
+    model = sklearn.MLPRegressor(
+        hidden_layer_sizes=4, activation=fb.activations.custom(bent, bent_derivative), max_iter=2
+    )
+    model.fit(x, x[:, 0])
+    model.network_.layers[0].weight[:], model.network_.layers[0].bias[:] = 0.0, FORWARD
+    with pytest.raises(IndexError, match="forward"):
+        model.predict(sparse.csr_matrix(x))
+
+
 @njit
 def never_derived(z):
     if np.float32(z) == z and z != 0:  # never so of the points where a derivative is compared

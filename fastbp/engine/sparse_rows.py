@@ -12,8 +12,8 @@ from fastbp._check import Array
 from fastbp._code import code_per_dtype
 from fastbp._llvm import call, fetch, on_stack, read, write
 from fastbp._vector import fma, load, splat, store
-from fastbp.engine.table import NETWORK, Call, Network, Operation
-from fastbp.engine.walk import forward, last_operation
+from fastbp.engine.table import AT_RAISED, NETWORK, Call, Network, Operation
+from fastbp.engine.walk import forward, has_raised, last_operation
 from fastbp.gemm.driver import share
 from fastbp.gemm.pack import copier
 from fastbp.kernels.passes import Forward, size_and_lanes
@@ -45,7 +45,8 @@ def sparse_forward(real):
         c = fetch(Call, args)
         t, o = fetch(Network, c.network), fetch(Operation, c.operation)
         s = fetch(SparseRows, t.x)
-        finish, row_bytes = on_stack(Forward(0, 0, o.bias, o.z, o.z_stride)), size * o.outputs
+        finish = on_stack(Forward(0, 0, o.bias, o.z, o.z_stride, c.network + AT_RAISED))
+        row_bytes = size * o.outputs
         start, rows = share(t.rows, 1, part, parts)
         for i in range(start, start + rows):
             pointers, out = s.pointers + 8 * (s.first + i), o.output + i * o.output_stride
@@ -88,6 +89,8 @@ def predict_sparse(real):
             write(args + AT_FIRST, first)
             write(s.network + AT_ROWS, rows)
             call(forward(real), (s.network, 0, 0))
+            if has_raised(s.network):
+                break
             place = out.address + first * out.row_stride
             copy(place, out.row_stride, out.column_stride, o.output, o.output_stride, size, rows, o.outputs)
         return 0

@@ -19,7 +19,7 @@ from fastbp.epochs import Fit, epoch_order
 from fastbp.history import History
 from fastbp.jobs import Plan
 from fastbp.losses import Loss
-from fastbp.lowering import Description, lowered
+from fastbp.lowering import Description, lowered, raise_from
 from fastbp.model import PREDICT_ROWS, Sequential
 from fastbp.samples import Evaluation, Samples
 
@@ -75,6 +75,7 @@ class Prediction:
         for first in range(0, len(self.out), ROWS_A_CALL):
             set_fields(block, SPARSE_ROWS, first=first, last=min(first + ROWS_A_CALL, len(self.out)))
             self.net._run(predict_sparse, block.ctypes.data)
+            raise_from(self.training)
         return self.out
 
 
