@@ -2,7 +2,8 @@
 
 Scores: the same folds and the same `random_state` for both, so that they begin with the same weights and differ in the order
 of their minibatches alone; per seed the mean over the folds; the differences of the seeds' means are compared with 0 by a
-paired t test. Seconds: of `fit` on all rows, the least of some repetitions in turns, all default parameters.
+paired t test. Seconds: of `fit` on all rows, all default parameters, each side with one thread and with all, whichever is
+faster for it; the least of some repetitions in turns.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 import scipy.stats
 from sklearn import datasets, neural_network
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
 from sklearn.preprocessing import scale
+from threadpoolctl import threadpool_limits
 
 import fastbp.sklearn
 
@@ -62,17 +65,32 @@ CASES = (
 )
 
 
-def seconds(estimator: Any, x: np.ndarray, y: np.ndarray) -> float:
-    began = time.perf_counter()
-    estimator.fit(x, y)
-    return time.perf_counter() - began
+class Fastest(NamedTuple):
+    """The least time of a fit, and the threads that it took."""
+
+    seconds: float
+    threads: int
+
+    def __str__(self) -> str:
+        return f"{self.seconds:8.4f} s ({self.threads} thread{'s' * (self.threads > 1)})"
 
 
-def timed(case: Case, repetitions: int) -> tuple[float, float]:
-    """Seconds of fastbp's fit and of scikit-learn's."""
+def seconds(estimator: Any, x: np.ndarray, y: np.ndarray, threads: int) -> float:
+    numba.set_num_threads(threads)  # fastbp's
+    with threadpool_limits(threads):  # BLAS's, scikit-learn's
+        began = time.perf_counter()
+        estimator.fit(x, y)
+        return time.perf_counter() - began
+
+
+def timed(case: Case, repetitions: int) -> tuple[Fastest, Fastest]:
+    """fastbp's fit and scikit-learn's, each with the number of threads that suits it."""
     (x, y), pair = case.data(), case.pair(0)
-    seconds(pair[0], x, y)  # compiles, or loads what was compiled
-    return tuple(np.min([[seconds(e, x, y) for e in pair] for _ in range(repetitions)], axis=0))
+    counts = sorted({1, numba.get_num_threads()})
+    seconds(pair[0], x, y, counts[-1])  # compiles, or loads what was compiled
+    runs = [[[seconds(e, x, y, count) for count in counts] for e in pair] for _ in range(repetitions)]
+    ours, theirs = (Fastest(float(row.min()), counts[int(row.argmin())]) for row in np.min(runs, axis=0))
+    return ours, theirs
 
 
 def scored(case: Case, seeds: int, folds: int) -> np.ndarray:
@@ -101,12 +119,14 @@ def main() -> None:
         line = f"{case.name:16s}"
         if options.repetitions:
             ours, theirs = timed(case, options.repetitions)
-            ratios.append(theirs / ours)
-            line += f"  fit {ours:8.4f} s, scikit-learn {theirs:8.4f} s, {ratios[-1]:6.1f} times as fast"
+            ratios.append(theirs.seconds / ours.seconds)
+            line += f"  fit {ours}, scikit-learn {theirs}, {ratios[-1]:6.1f} times as fast"
         if options.seeds:
-            ours, theirs = scored(case, options.seeds, options.folds)
-            p = 1.0 if np.array_equal(ours, theirs) else scipy.stats.ttest_rel(ours, theirs).pvalue
-            line += f"  score {ours.mean():.4f}, scikit-learn {theirs.mean():.4f} +- {theirs.std():.4f}, p = {p:.2f}"
+            score, reference = scored(case, options.seeds, options.folds)
+            p = 1.0 if np.array_equal(score, reference) else scipy.stats.ttest_rel(score, reference).pvalue
+            line += (
+                f"  score {score.mean():.4f}, scikit-learn {reference.mean():.4f} +- {reference.std():.4f}, p = {p:.2f}"
+            )
         print(line, flush=True)
     if ratios:
         print(f"geometric mean: {np.exp(np.mean(np.log(ratios))):.1f} times as fast, at least {min(ratios):.1f}")
