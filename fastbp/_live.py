@@ -23,7 +23,8 @@ I64 = ir.IntType(64)
 intrinsic: Any = numba_intrinsic
 
 SERIAL_PROCESS, ONLY_MAIN_THREAD, MAIN_THREAD, GET_NUM_THREADS, THREAD_IDENT, YIELD, CALLER_TAKES_PART, FORKS = range(8)
-_state = (ctypes.c_int64 * 8)()
+CLOCK, PACES = 8, 9  # addresses: of a Clock, of the table of Paces
+_state = (ctypes.c_int64 * 10)()
 _STATE_SYMBOL = "fastbp.state"
 llvm.add_symbol(_STATE_SYMBOL, ctypes.addressof(_state))
 _state[MAIN_THREAD] = threading.main_thread().ident or 0
@@ -45,6 +46,12 @@ def state(typingctx, index):
         return builder.load(builder.gep(cells, [I64(0), args[0]]))
 
     return types.int64(types.int64), codegen
+
+
+def tell(index: int, value: int) -> int:
+    """Write one cell of the live state; returns what stood there."""
+    before, _state[index] = _state[index], value
+    return int(before)
 
 
 class NoThreadingLayer(ValueError):  # noqa: N818 (users see a ValueError)

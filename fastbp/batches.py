@@ -114,7 +114,7 @@ class BatchFit(Fit):
             self.samples, self.block = samples, samples.block(self.training)
             rates = self.rates(epoch * self.steps_per_epoch + step, 1)
             self.block.set(cost=cost, weight=weight, first=0, last=len(samples), rates=rates.ctypes.data)
-            self.run_slice(1, self.pace.plan(1)[0] if self.pace else False)
+            self.run_slice(1)
             if self.block.fields[steps.SLICE["stopped"] // 8] >= 0:
                 self.stop(epoch, step)
             cost, weight = self.block.number("cost"), self.block.number("weight")

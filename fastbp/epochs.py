@@ -14,12 +14,13 @@ from fastbp.engine.order import SHUFFLE_STREAM, shuffle
 from fastbp.history import History
 from fastbp.lowering import configure
 from fastbp.model import Sequential
-from fastbp.pace import Pace
 from fastbp.rollback import RefusedData
 from fastbp.samples import Samples
+from fastbp.schedules import Constant
 
 GUESSED_SECONDS = 0.01  # what the first compiled call aims at
 SLICE_SECONDS = 0.05  # what one compiled call aims at: it lasts less than 0.1 s, and costs some 10 us by itself
+FIRST_ALONE = 0.02  # seconds of an estimator's fit on one thread: one that is over sooner need not wait for busy cores
 
 
 def epoch_order(net: Sequential, rows: int) -> np.ndarray:
@@ -59,7 +60,6 @@ class Fit:
         self.training = net._workspace("fit", batch_size, stores=not fused)
         configure(self.training, self.loss, self.optimizer, net.dtype.name, fused)
         self.workers = net.region_for(batch_size)
-        self.pace = net._paces.setdefault(batch_size, Pace()) if self.workers else None
 
     def first_guess(self) -> int:
         """Steps for the first compiled call: some thousandths of a second, as a rule."""
@@ -73,14 +73,13 @@ class Fit:
         self.block.set(cost=0.0, weight=0.0)
         step = 0
         while step < self.steps_per_epoch:
-            shares, count = self.pace.plan(self.steps_at_once) if self.pace else (False, self.steps_at_once)
-            count = min(count, self.steps_per_epoch - step, self.most_steps)
+            count = min(self.steps_at_once, self.steps_per_epoch - step, self.most_steps)
             first, last = step * self.batch_size, min((step + count) * self.batch_size, rows)
             rates = self.rates(epoch * self.steps_per_epoch + step, count)
             self.block.set(
                 first=first, last=last, order=0 if order is None else order.ctypes.data, rates=rates.ctypes.data
             )
-            self.run_slice(count, shares)
+            self.run_slice(count)
             if self.block.fields[steps.SLICE["stopped"] // 8] >= 0:
                 self.stop(epoch, int(self.block.fields[steps.SLICE["stopped"] // 8]) // self.batch_size)
             for array in self.in_files:
@@ -99,17 +98,17 @@ class Fit:
 
     def rates(self, step: int, count: int) -> np.ndarray:
         """The learning rate of each of `count` steps from that one, counted from the start of the fit."""
+        if isinstance(self.optimizer.schedule, Constant):
+            return np.full(count, self.optimizer.schedule.learning_rate)
         epoch, step_of_epoch = np.divmod(np.arange(step, step + count), self.steps_per_epoch)
         epochs = epoch + step_of_epoch / self.steps_per_epoch
         return np.ascontiguousarray(self.optimizer.schedule(epochs), np.float64)
 
-    def run_slice(self, count: int, shares: bool) -> None:
+    def run_slice(self, count: int) -> None:
         steps.train_slice.of(self.net.dtype.name).resolve()  # lest the first call's time is that of loading it
         began = time.perf_counter()
-        self.block.run(steps.train_slice, self.workers if shares else 0)
+        self.block.run(steps.train_slice, self.workers)
         seconds = max(time.perf_counter() - began, 1e-6)
-        if self.pace:
-            self.pace.note(count, seconds)
         self.steps_at_once = max(1, min(max(4 * count, self.steps_at_once), int(count * SLICE_SECONDS / seconds)))
 
     def stop(self, epoch: int, step: int) -> None:

@@ -9,10 +9,9 @@ import numpy as np
 
 from fastbp import callbacks, losses, optimizers
 from fastbp.engine import many
-from fastbp.engine.clock import system_clock
 from fastbp.engine.memory import set_fields, zeros_apart
 from fastbp.engine.table import NETWORK
-from fastbp.epochs import GUESSED_SECONDS, SLICE_SECONDS, Fit
+from fastbp.epochs import FIRST_ALONE, GUESSED_SECONDS, SLICE_SECONDS, Fit
 from fastbp.gemm.region import region
 from fastbp.lowering import SliceBlock, raise_from
 from fastbp.model import PREDICT_ROWS, Sequential
@@ -164,12 +163,11 @@ class Jobs:
     """A block of jobs for compiled calls of SLICE_SECONDS, and what its addresses refer to."""
 
     def __init__(self, works: list[Work]):
-        self.clock = np.array(system_clock(), np.int64)
         self.addresses = np.array([work.address for work in works], np.int64)
         self.block = np.zeros(len(many.Jobs._fields), np.int64)
         set_fields(
             self.block, many.JOBS,
-            jobs=self.addresses.ctypes.data, length=len(works), clock=self.clock.ctypes.data, duration=SLICE_SECONDS,
+            jobs=self.addresses.ctypes.data, length=len(works), duration=SLICE_SECONDS,
         )  # fmt: skip
         self.address = self.block.ctypes.data
         self.code = many.train_jobs.of()
@@ -190,8 +188,7 @@ class Alone:
         self.work, self.jobs, self.finish = work, Jobs([work]), work.finish
         self.run, self.history, self.penalties = work.run, work.history, work.penalties
         set_fields(work.run.training.network, NETWORK, penalty=penalty)
-        if work.run.pace and not work.run.pace.usual:
-            work.run.pace.shares = False  # until a trial: a fit that is over sooner should not wait for busy cores
+        self.shares_from = time.perf_counter() + FIRST_ALONE
 
     def advance(self, epochs: int) -> None:
         """Go on until so many epochs are finished in all, or the job is over. The history is brought up to date, also when
@@ -210,13 +207,9 @@ class Alone:
 
     def call(self, end: int) -> None:
         """One compiled call, up to step `end` at most."""
-        work, pace, step = self.work, self.work.run.pace, self.work.read("step")
-        pace = pace if end > step else None  # what is left is to validate
-        shares, count = pace.plan(end - step) if pace else (False, end - step)
+        work = self.work
         work.supply()
-        work.set(region=work.run.workers if shares else 0, pause=min(work.read("pause"), step + count))
-        began = time.perf_counter()
+        workers = work.run.workers if time.perf_counter() >= self.shares_from else 0
+        work.set(region=workers, pause=min(work.read("pause"), end))
         self.jobs.advance(0)
         work.raise_from()
-        if pace:
-            pace.note(max(1, work.read("step") - step), max(time.perf_counter() - began, 1e-6))

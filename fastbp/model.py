@@ -18,8 +18,8 @@ from fastbp.engine.memory import State, Training, make_training, zeros_apart
 from fastbp.engine.snapshot import copy_if_finite
 from fastbp.engine.walk import update
 from fastbp.exchange.methods import Exchange
-from fastbp.gemm.multiply import TEAM_SERIAL_BELOW, shareable_flops
 from fastbp.gemm.region import region
+from fastbp.gemm.sharing import TEAM_SERIAL_BELOW, shareable_flops
 from fastbp.layers import Custom, Dense, Dropout, Layer, calls_user, copy_in, initial
 from fastbp.lowering import (
     Description,
@@ -82,7 +82,6 @@ class Sequential(Declared, Exchange):
         self._kept = np.zeros(0, self.dtype)
         self._workspaces: dict[tuple[str, int, bool], Training] = {}
         self._few: dict[np.dtype, Few] = {}  # by the dtype of x
-        self._paces: dict[int, Any] = {}  # of fits, by the batch size
         self._add_locks()
         self._rows = 0  # of the last forward pass by hand
         self._join_layers()
@@ -214,7 +213,7 @@ class Sequential(Declared, Exchange):
         their way back to the network: not every library finds round a circle."""
         kept = {name: value for name, value in self.__dict__.items() if name not in ("_inference", "turn")}
         kept["layers"] = tuple(layer.apart() for layer in self.layers)
-        return {**kept, "_workspaces": {}, "_few": {}, "_paces": {}, "_active": None, "_rows": 0}
+        return {**kept, "_workspaces": {}, "_few": {}, "_active": None, "_rows": 0}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """With vectors of its own: those at hand may lie in a file, read-only, as joblib's workers get them."""

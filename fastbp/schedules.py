@@ -6,6 +6,7 @@ with each step. `fit` asks once for a stretch of steps: a schedule takes and ret
 
 from __future__ import annotations
 
+import functools
 import math
 import numbers
 from abc import ABC, abstractmethod
@@ -172,6 +173,14 @@ def as_schedule(x: Any, name: str = "learning_rate") -> Schedule:
     """A schedule as it is, a number >= 0 as a `Constant`; TypeError for anything else, ValueError for a bad number."""
     if isinstance(x, Schedule):
         return x
+    if type(x) is float and 0.0 <= x < math.inf:  # what an optimizer keeps, at every fit
+        return constant(x)
     if isinstance(x, bool) or not isinstance(x, numbers.Real):
         raise TypeError(f"{name}: got {x!r}, expected a number or a schedule such as fastbp.schedules.Cosine")
     return Constant(real_number(name, x, at_least=0))
+
+
+@functools.lru_cache(256)
+def constant(rate: float) -> Constant:
+    """The schedule of that rate."""
+    return Constant(rate)

@@ -11,6 +11,7 @@ from fastbp.engine import steps
 from fastbp.engine.memory import set_fields
 from fastbp.engine.paths import threads_of
 from fastbp.engine.table import NETWORK, STEP, Operation
+from fastbp.gemm.pace import always_shared
 from fastbp.gemm.peak import fma_peak, read_bandwidth, seconds_per_tick
 from fastbp.lowering import slice_block
 from fastbp.model import Sequential
@@ -43,7 +44,8 @@ class Trial:
         clock = np.zeros(3 * len(self.records) + STEP + 1, np.int64)
         set_fields(self.training.network, NETWORK, clock=clock.ctypes.data)
         self.block.set(last=len(order), order=order.ctypes.data, order_stride=8)
-        self.block.run(steps.train_slice, self.workers)
+        with always_shared():
+            self.block.run(steps.train_slice, self.workers)
         if self.block.fields[steps.SLICE["stopped"] // 8] >= 0:
             raise FloatingPointError(
                 "explain: got a cost of NaN or infinity on random numbers, expected a finite one: are the parameters "

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 
 import fastbp
+from fastbp.gemm.pace import always_shared
 
 settings.register_profile("fastbp", deadline=None)  # the first example compiles
 settings.load_profile("fastbp")
@@ -68,6 +69,13 @@ def call_code():
         return kind(code.resolve())(*arguments)
 
     return call
+
+
+@pytest.fixture(autouse=True, scope="session")
+def sharing():
+    """What threads can share they share in all tests, however busy the cores are."""
+    with always_shared():
+        yield
 
 
 @pytest.fixture

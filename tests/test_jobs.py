@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import fastbp as fb
+from fastbp import jobs
 from fastbp.jobs import Alone, Plan, Work
-from fastbp.pace import Pace
 from fastbp.samples import Evaluation, Samples
 
 rng = np.random.default_rng(0)
@@ -27,7 +27,7 @@ def alone(net, optimizer, epochs, penalty=0.0, stopping=None, shuffle=True):
 
 @pytest.mark.parametrize("shares", [True, False])
 def test_it_ends_as_fit_does(shares, monkeypatch):
-    monkeypatch.setattr(Pace, "plan", lambda self, steps: (shares, steps))
+    monkeypatch.setattr(jobs, "FIRST_ALONE", 0.0 if shares else 1e9)
     net, other, optimizer = network(), network(), fb.SGD(SCHEDULE, momentum=0.9)
     expected = net.fit(X, Y, optimizer=optimizer, batch_size=200, epochs=7, validation_data=HELD)
     run = alone(other, optimizer, 7)

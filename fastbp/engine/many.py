@@ -13,15 +13,17 @@ import numpy as np
 from fastbp._code import code, code_per_dtype
 from fastbp._jit import inner
 from fastbp._llvm import call, fetch, fetch_add, read, write
-from fastbp.engine.clock import seconds
 from fastbp.engine.order import SHUFFLE_STREAM, shuffle
 from fastbp.engine.snapshot import copy_if_finite
 from fastbp.engine.steps import AT_PENALTIES, SLICE, Slice, evaluate_slice, train_slice
 from fastbp.engine.table import Network
 from fastbp.engine.walk import has_raised
+from fastbp.gemm.clock import nanoseconds, seconds
+from fastbp.gemm.pace import LARGE, know_alone, note, pace_of, shares
 from fastbp.gemm.region import run, threads_now
 
 RUNNING, ENDED, NOT_FINITE, RAISED = range(4)  # states of a job; the last: a function of the user's raised something
+OTHERS_BRING = 0.25  # what other threads do at least while a thread works, as a share of it, if they do anything
 
 
 class Job(NamedTuple):
@@ -68,7 +70,6 @@ class Jobs(NamedTuple):
     jobs: int  # address of `length` addresses of Jobs
     length: int
     next: int  # the place of the first that nobody has taken
-    clock: int  # address of a Clock
     duration: float  # seconds
     deadline: float
 
@@ -90,8 +91,18 @@ def train_jobs(args, region):
     """train_jobs(args, region): advance the jobs of the Jobs at `args` for about its `duration`."""
     a = fetch(Jobs, args)
     write(args + AT_NEXT, 0)
-    write(args + AT_DEADLINE, seconds(a.clock) + a.duration)
-    run(region, claim_jobs(), args, min(a.length, threads_now(region)))
+    write(args + AT_DEADLINE, seconds() + a.duration)
+    threads = min(a.length, threads_now(region))
+    if threads == 1:
+        call(claim_jobs(), (args, 0, 1))
+        return 0
+    pace, began = call(pace_of(), (claim_jobs(), threads, 0, 0, int(LARGE))), nanoseconds()
+    know_alone(pace, 1.0)
+    shared = shares(pace, began)
+    run(region, claim_jobs(), args, threads if shared else 1)
+    now = nanoseconds()
+    # until the deadline each thread works: what they did takes one alone that long, and longer by what the others did
+    call(note(), (pace, shared, began, now, int((1.0 + OTHERS_BRING) * 1e9 * a.duration) if shared else now - began))
     return 0
 
 
@@ -103,7 +114,7 @@ def claim_jobs(args, part, parts):
     while place < a.length:
         job = read(a.jobs + 8 * place, np.int64)
         call(fetch(Job, job).advance, (job, args))
-        if seconds(a.clock) >= a.deadline:
+        if seconds() >= a.deadline:
             break
         place = fetch_add(args + AT_NEXT, 1)
     return 0
@@ -218,13 +229,13 @@ def advance(real):
     train_chunk, validate_chunk, end_training = chunk_maker(real)
 
     @inner
-    def train_some(job, clock):
+    def train_some(job):
         """One chunk of training, with what comes before and after it where an epoch begins or ends."""
-        j, began = fetch(Job, job), seconds(clock)
+        j, began = fetch(Job, job), seconds()
         if j.step == j.epoch * j.steps_per_epoch:
             begin_epoch(job, j)
         train_chunk(job)
-        write(job + AT_ELAPSED, read(job + AT_ELAPSED, np.float64) + seconds(clock) - began)
+        write(job + AT_ELAPSED, read(job + AT_ELAPSED, np.float64) + seconds() - began)
         j = fetch(Job, job)
         if j.state == RUNNING and is_trained(j):
             end_training(job, j)
@@ -235,9 +246,9 @@ def advance(real):
             if is_trained(j):
                 validate_chunk(job)
             else:
-                train_some(job, a.clock)
+                train_some(job)
             j = fetch(Job, job)
-            if seconds(a.clock) >= a.deadline:
+            if seconds() >= a.deadline:
                 break
         return 0
 

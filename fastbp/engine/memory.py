@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -110,9 +111,9 @@ def rounded_up(x: int, unit: int) -> int:
 def zeros_apart(shape: int | tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
     """Zeros on cache lines that hold nothing else (nor do their neighbours, which CPUs fetch along with them): a network
     on one thread is 4-7 % slower where its vectors or blocks share a line with those of a network on another."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    size = math.prod(shape if isinstance(shape, tuple) else (shape,)) * np.dtype(dtype).itemsize
     room = np.zeros(rounded_up(size, 2 * LINE) + 2 * LINE, np.uint8)
-    first = -room.ctypes.data % (2 * LINE)
+    first = -room.__array_interface__["data"][0] % (2 * LINE)  # in half the time of room.ctypes.data
     return room[first : first + size].view(dtype).reshape(shape)
 
 
@@ -175,9 +176,9 @@ class Plan:
 
 def set_fields(record: np.ndarray, places: dict[str, int], **values: float) -> None:
     """Write fields of a Network or an Operation; a float as the bits of a float64."""
+    floats = record.view(np.float64)
     for name, value in values.items():
-        cells = record.view(np.float64) if isinstance(value, float) else record
-        cells[places[name] // 8] = value
+        (floats if isinstance(value, float) else record)[places[name] // 8] = value
 
 
 def make_training(layers: list[Layer], state: State, batch_size: int, **settings: float) -> Training:

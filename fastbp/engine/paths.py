@@ -7,8 +7,8 @@ from fastbp._llvm import fetch, write
 from fastbp.engine.memory import Training, set_fields
 from fastbp.engine.steps import team_size
 from fastbp.engine.table import NETWORK, OPERATION, OPERATION_BYTES, Call, Network, Operation
-from fastbp.gemm.multiply import parts_for, shareable
 from fastbp.gemm.path import Path, tell
+from fastbp.gemm.sharing import parts_for, shareable
 from fastbp.gemm.team import SIZE, TEAM
 
 

@@ -8,8 +8,7 @@ from fastbp._code import code_per_dtype
 from fastbp._llvm import fetch, on_stack, read, write
 from fastbp._vector import fma, load, reduce_add, splat, store
 from fastbp.gemm.driver import share
-from fastbp.gemm.multiply import parts_for
-from fastbp.gemm.region import run
+from fastbp.gemm.sharing import share_out
 from fastbp.kernels.passes import size_and_lanes
 
 FLOPS_PER_ELEMENT = 8.0  # what an element costs, for the choice of threads
@@ -66,10 +65,10 @@ def copy_if_finite(real):
 
     def copy_if_finite(source, target, size, region):
         finite = on_stack(Finite(1))
-        args, parts = on_stack(Vectors(source, target, size, finite)), parts_for(FLOPS_PER_ELEMENT * size, region)
-        run(region, is_finite(real), args, parts)
+        args, flops = on_stack(Vectors(source, target, size, finite)), FLOPS_PER_ELEMENT * size
+        share_out(region, is_finite(real), args, flops)
         if read(finite, np.int64) != 0 and target != 0:
-            run(region, copied(real), args, parts)
+            share_out(region, copied(real), args, flops)
         return read(finite, np.int64)
 
     return copy_if_finite

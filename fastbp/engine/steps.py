@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastbp._check import NOTHING, Array, kind_of_dtype
-from fastbp._code import code_per_dtype
+from fastbp._code import code, code_per_dtype
 from fastbp._jit import inner
 from fastbp._llvm import call, fetch, on_stack, read, write
 from fastbp.engine.minibatch import FLOPS_PER_ELEMENT as GATHER_FLOPS
@@ -40,10 +40,10 @@ from fastbp.engine.walk import (
     take_back_forward,
     update,
 )
-from fastbp.gemm.multiply import SERIAL_BELOW, most_parts, parts_for, shareable
+from fastbp.gemm.pace import pace_of
 from fastbp.gemm.pack import copier
-from fastbp.gemm.region import run, threads_now
-from fastbp.gemm.team import open_team
+from fastbp.gemm.region import threads_now
+from fastbp.gemm.sharing import SERIAL_BELOW, lead_at_pace, most_parts, share_out, shareable
 from fastbp.kernels.clipping import square_maker
 from fastbp.kernels.costs import AT_COST as AT_LOSS_COST
 from fastbp.kernels.costs import AT_WEIGHT as AT_LOSS_WEIGHT
@@ -75,7 +75,10 @@ class Slice(NamedTuple):
 
 
 SLICE = {name: 8 * i for i, name in enumerate(Slice._fields)}
-AT_COST, AT_WEIGHT, AT_STOPPED = (SLICE[name] for name in ("cost", "weight", "stopped"))
+AT_COST, AT_WEIGHT, AT_STOPPED, AT_FIRST, AT_LAST, AT_RATES = (
+    SLICE[name] for name in ("cost", "weight", "stopped", "first", "last", "rates")
+)
+CHUNK_NANOSECONDS = 2_000_000  # what a team is opened for: some hundred times what that costs
 
 
 def in_a_team(rows_code, passes):
@@ -88,7 +91,7 @@ def in_a_team(rows_code, passes):
             t = fetch(Network, s.network)
             threads = team_size(t, min(s.last - s.first, t.batch_size), passes * t.flops * (s.last - s.first), region)
             if threads > 1:
-                open_team(t.team, threads, rows_code(real), args, region)
+                call(run_chunks(), (args, rows_code(real), threads, region))
             else:
                 call(rows_code(real), (args, 0))
             return 0
@@ -96,6 +99,36 @@ def in_a_team(rows_code, passes):
         return slice_code
 
     return make
+
+
+@code
+def run_chunks(args, rows_code, threads, region):
+    """run_chunks(args, rows_code, threads, region): the Slice at `args`, in chunks that are short enough to see what sharing
+    brings while it goes on."""
+    s = fetch(Slice, args)
+    t = fetch(Network, s.network)
+    pace = pace_of_network(rows_code, s.network, min(s.last - s.first, t.batch_size), t.flops)
+    first, count = s.first, 1
+    write(args + AT_STOPPED, -1)
+    while first < s.last and read(args + AT_STOPPED, np.int64) < 0 and not has_raised(s.network):
+        last = min(first + count * t.batch_size, s.last)
+        write(args + AT_FIRST, first)
+        write(args + AT_LAST, last)
+        if s.rates != 0:
+            write(args + AT_RATES, s.rates + 8 * ((first - s.first) // t.batch_size))
+        took = lead_at_pace(pace, last - first, t.team, threads, rows_code, args, region)
+        count = max(1, min(4 * count, count * CHUNK_NANOSECONDS // max(took, 1)))
+        first = last
+    write(args + AT_FIRST, s.first)
+    write(args + AT_LAST, s.last)
+    write(args + AT_RATES, s.rates)
+    return 0
+
+
+@inner
+def pace_of_network(code, network, rows, flops):
+    """The Pace of a code that goes over minibatches of so many rows, `flops` operations each."""
+    return call(pace_of(), (code ^ network, rows, 0, 0, int(flops * rows)))
 
 
 @inner
@@ -120,7 +153,7 @@ def minibatch_loader(real):
         if copies or s.order != 0 or x.kind != kind or (x.column_stride != size and x.columns > 1):
             place, stride = t.x_buffer, t.x_buffer_stride
             gathered = on_stack(Gather(place, stride, s.x, s.order, s.order_stride, first, rows, s.last))
-            run(region, gather_rows(real), gathered, parts_for(GATHER_FLOPS * rows * x.columns, region))
+            share_out(region, gather_rows(real), gathered, GATHER_FLOPS * rows * x.columns)
         write(s.network + AT_X, place)
         write(s.network + AT_X_STRIDE, stride)
         write(s.network + AT_ROWS, rows)
@@ -302,11 +335,11 @@ def predict_slice(real):
 
 
 @code_per_dtype
-def forward_minibatch(real):
-    """forward_minibatch(args, region): one forward pass of training over the rows of a Slice; outputs as predict_slice."""
+def forward_rows(real):
+    """forward_rows(args, region): one forward pass of training over the rows of a Slice; outputs as predict_rows."""
     size, load_rows, copy = real.bitwidth // 8, minibatch_loader(real), copier(real)
 
-    def forward_minibatch(args, region):
+    def forward_rows(args, region):
         s = fetch(Slice, args)
         out = fetch(Array, s.out)
         load_rows(args, s.first, s.last - s.first, True, region)  # the backward pass reads them, when x may be gone
@@ -321,26 +354,57 @@ def forward_minibatch(real):
         copy(out.address, out.row_stride, out.column_stride, o.output, o.output_stride, size, rows, o.outputs)
         return 0
 
-    return forward_minibatch
+    return forward_rows
+
+
+@code_per_dtype
+def forward_minibatch(real):
+    return in_a_team(forward_rows, 1.0)(real)
+
+
+class Deltas(NamedTuple):
+    """What a backward pass by hand is given: addresses of Arrays."""
+
+    network: int
+    delta: int
+    input_delta: int  # 0: not wanted
+
+
+@code_per_dtype
+def backward_rows(real):
+    """backward_rows(args, region): all gradients from the Deltas at `args`."""
+    size, copy = real.bitwidth // 8, copier(real)
+
+    def backward_rows(args, region):
+        given = fetch(Deltas, args)
+        t, d = fetch(Network, given.network), fetch(Array, given.delta)
+        o = last_operation(t)
+        copy(o.delta, o.delta_stride, size, d.address, d.row_stride, d.column_stride, t.rows, o.outputs)
+        write(given.network + AT_WANTS, 1 if given.input_delta != 0 else 0)
+        call(backward(real), (given.network, 0, region))
+        if given.input_delta != 0:
+            first, out = fetch(Operation, t.operations), fetch(Array, given.input_delta)
+            source, stride = first.input_delta, first.input_delta_stride
+            copy(out.address, out.row_stride, out.column_stride, source, stride, size, t.rows, t.inputs)
+        write(given.network + AT_WANTS, 0)
+        return 0
+
+    return backward_rows
 
 
 @code_per_dtype
 def backward_minibatch(real):
     """backward_minibatch(network, delta, input_delta, region): all gradients from dC/d(output), an Array of the rows of
     the last forward pass; dC/dx into the Array at `input_delta`, unless that is 0."""
-    size, copy = real.bitwidth // 8, copier(real)
 
     def backward_minibatch(network, delta, input_delta, region):
-        t, d = fetch(Network, network), fetch(Array, delta)
-        o = last_operation(t)
-        copy(o.delta, o.delta_stride, size, d.address, d.row_stride, d.column_stride, t.rows, o.outputs)
-        write(network + AT_WANTS, 1 if input_delta != 0 else 0)
-        call(backward(real), (network, 0, region))
-        if input_delta != 0:
-            first, out = fetch(Operation, t.operations), fetch(Array, input_delta)
-            source, stride = first.input_delta, first.input_delta_stride
-            copy(out.address, out.row_stride, out.column_stride, source, stride, size, t.rows, t.inputs)
-        write(network + AT_WANTS, 0)
+        t, args = fetch(Network, network), on_stack(Deltas(network, delta, input_delta))
+        threads = team_size(t, t.rows, 2.0 * t.flops * t.rows, region)
+        if threads > 1:
+            pace = pace_of_network(backward_rows(real), network, t.rows, t.flops)
+            lead_at_pace(pace, t.rows, t.team, threads, backward_rows(real), args, region)
+        else:
+            call(backward_rows(real), (args, 0))
         return 0
 
     return backward_minibatch

@@ -19,8 +19,7 @@ from fastbp.engine.table import (
     Network,
     Operation,
 )
-from fastbp.gemm.multiply import parts_for, shareable
-from fastbp.gemm.region import run
+from fastbp.gemm.sharing import share_out, shareable
 from fastbp.kernels.activations import FLOPS_PER_ELEMENT, Elementwise, elementwise
 from fastbp.kernels.clipping import norm_maker
 from fastbp.kernels.passes import Backward
@@ -72,7 +71,7 @@ def forward(real):
         for i in range(t.length):
             operation = t.operations + i * OPERATION_BYTES
             o, began = fetch(Operation, operation), now(t)
-            run(region, o.forward, on_stack(Call(network, operation)), parts_for(shareable(o.flops, t.rows), region))
+            share_out(region, o.forward, on_stack(Call(network, operation)), shareable(o.flops, t.rows))
             count(t, i, FORWARD, began)
             if has_raised(network):
                 break
@@ -91,7 +90,7 @@ def backward(real):
     def apply_derivative(network, t, o, region):
         args = on_stack(Backward(0, 0, o.stored, o.stored_stride, network + AT_RAISED))
         block = on_stack(Elementwise(o.derivative, args, o.delta, o.delta_stride, t.rows, o.outputs, size))
-        run(region, elementwise(), block, parts_for(FLOPS_PER_ELEMENT * t.rows * o.outputs, region))
+        share_out(region, elementwise(), block, FLOPS_PER_ELEMENT * t.rows * o.outputs)
 
     def backward(network, updates, region):
         t = fetch(Network, network)
@@ -101,13 +100,13 @@ def backward(real):
             o, began = fetch(Operation, operation), now(t)
             if o.derivative != 0:
                 apply_derivative(network, t, o, region)
-            parts = parts_for(shareable(o.flops, t.rows), region)
+            flops = shareable(o.flops, t.rows)
             if i > 0 or o.gradient == 0 or t.wants_input_delta != 0:
-                run(region, o.backward, on_stack(Call(network, operation)), parts)
+                share_out(region, o.backward, on_stack(Call(network, operation)), flops)
             count(t, i, BACKWARD, began)
             if o.gradient != 0:
                 began = now(t)
-                run(region, o.gradient, on_stack(Call(network, operation)), parts)
+                share_out(region, o.gradient, on_stack(Call(network, operation)), flops)
                 count(t, i, GRADIENT, began)
             if has_raised(network):
                 break
@@ -137,7 +136,7 @@ def update(real):
             arrays, numbers = (t.parameters + at, t.gradients + at, m, v, count), (t.h0, t.h1, t.h2, t.h3)
             rate, step = read(t.learning_rate, np.float64), read(t.counters, np.int64)
             args = on_stack(Update(*arrays, rate, *numbers, decay, scale, t.clip_value, step))
-            run(region, t.update, args, parts_for(16.0 * count, region))
+            share_out(region, t.update, args, 16.0 * count)
 
     def update(network, region):
         t = fetch(Network, network)

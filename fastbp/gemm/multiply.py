@@ -5,42 +5,16 @@ import numpy as np
 from fastbp._code import code_per_dtype
 from fastbp._jit import inner
 from fastbp._llvm import address_of, call, fetch, on_stack, stack_room, write
+from fastbp.gemm.clock import nanoseconds
 from fastbp.gemm.column import column_product
 from fastbp.gemm.driver import Product, product, work_bytes
 from fastbp.gemm.isa import blocks_for
+from fastbp.gemm.pace import note, pace_of, shares
 from fastbp.gemm.pack import copier
-from fastbp.gemm.region import run, threads_now
-from fastbp.gemm.team import TEAM
+from fastbp.gemm.region import run
+from fastbp.gemm.sharing import opens_region, parts_for
 
-SERIAL_BELOW = 1.0e6  # floating-point operations: below, waking a second thread costs more than it saves
-TEAM_SERIAL_BELOW = 0.2e6  # the same where the second thread is awake, in a team
-
-
-def shareable_flops(flops, rows):
-    """Of a product of so many operations a sample, discounted where it has few samples and waits for its weights: a second
-    thread saves 10 % at 64-64-10 in minibatches of 32, but costs 7 % at 128-128-10 in minibatches of 8."""
-    return flops * rows * rows / (rows + 8)
-
-
-shareable = inner(shareable_flops)
-
-
-@inner
-def most_parts(flops):
-    """How many members of a team may share work of so many floating-point operations."""
-    return 1 if flops < TEAM_SERIAL_BELOW else int(flops / (0.5 * TEAM_SERIAL_BELOW))
-
-
-@inner
-def parts_for(flops, region):
-    """How many parts to split work of so many floating-point operations into."""
-    if region & TEAM:
-        return min(threads_now(region), most_parts(flops))
-    if region == 0 or flops < SERIAL_BELOW:
-        return 1
-    return max(1, min(threads_now(region), int(flops / (0.5 * SERIAL_BELOW))))
-
-
+COLUMN_FLOPS = 8.0  # what an element of A costs where C is one column
 STACK_BYTES = 32768  # what a product may pack into without allocating
 FIELD = {name: 8 * i for i, name in enumerate(Product._fields)}
 AT_B, AT_BRS, AT_BCS, AT_C, AT_CRS, AT_WORK, AT_WORK_PITCH = (
@@ -94,7 +68,7 @@ def multiply(real):
             row = on_stack(Product(p.b, size, p.brs, *b, *c, 1, p.m, p.k, p.accumulate, 0, 0, 0, 0, 0, 0))
             run_product(row, region)
         else:
-            run(region, column_product(real), args, parts_for(8.0 * p.m * p.k, region))
+            run(region, column_product(real), args, parts_for(COLUMN_FLOPS * p.m * p.k, region))
         if p.finish != 0:
             call(p.finish, (p.finish_args, p.c, size, 0, 0, p.m, 1))
 
@@ -121,7 +95,8 @@ def multiply(real):
         with_any_c(args, ccs, region)
         b[0, 0] = 0  # keeps it alive
 
-    def multiply(args, ccs, region):
+    @inner
+    def with_any_b(args, ccs, region):
         p = fetch(Product, args)
         if p.n <= 1:  # a stride along an axis of length 1 is never used, and may be any number
             write(args + AT_BCS, size)
@@ -131,6 +106,17 @@ def multiply(real):
             with_any_c(args, ccs, region)
         else:
             through_contiguous_b(args, ccs, region)
+
+    def multiply(args, ccs, region):
+        p = fetch(Product, args)
+        flops = (2.0 if p.n > 1 else COLUMN_FLOPS) * p.m * p.n * p.k
+        if not opens_region(flops, region):
+            with_any_b(args, ccs, region)
+            return 0
+        pace, began = call(pace_of(), (product(real), p.m, p.n, p.k, int(flops))), nanoseconds()
+        shared = shares(pace, began)
+        with_any_b(args, ccs, region if shared else 0)
+        call(note(), (pace, shared, began, nanoseconds(), int(flops)))
         return 0
 
     return multiply

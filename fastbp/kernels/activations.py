@@ -30,9 +30,9 @@ from fastbp._code import code, code_per_dtype
 from fastbp._jit import inner, kernel
 from fastbp._llvm import address_of, call, fetch, on_stack
 from fastbp.gemm.driver import share
-from fastbp.gemm.multiply import parts_for
 from fastbp.gemm.pack import copier
-from fastbp.gemm.region import region, run
+from fastbp.gemm.region import region
+from fastbp.gemm.sharing import share_out_as
 from fastbp.kernels.formulas import FORMULAS
 from fastbp.kernels.operands import as_row, bytes_of_rows, output_like, row_maker
 from fastbp.kernels.passes import Backward, Forward, backward_pass, forward_pass
@@ -120,7 +120,7 @@ def pass_runner(real):
             pass_code = backward_pass(real, activation)
             pass_args = on_stack(Backward(x.address, x.row_stride, s.address, s.row_stride, 0))
         args = on_stack(Elementwise(pass_code, pass_args, c.address, c.row_stride, rows, columns, size))
-        run(region, elementwise(), args, parts_for(FLOPS_PER_ELEMENT * rows * columns, region))
+        share_out_as(pass_code, region, elementwise(), args, FLOPS_PER_ELEMENT * rows * columns)
 
     @inner
     def apply_to_copies(activation, source, stored, out, region, needed):

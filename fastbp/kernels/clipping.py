@@ -29,9 +29,9 @@ from fastbp._jit import inner, kernel
 from fastbp._llvm import address_of, call, fetch, on_stack, read, stack_room, write
 from fastbp._vector import Vector, fma, full, llvm_type, load, maximum, minimum, reduce_add, splat, store, vector_of
 from fastbp.gemm.driver import rounded_up, share
-from fastbp.gemm.multiply import parts_for
 from fastbp.gemm.pack import copier
-from fastbp.gemm.region import region, run
+from fastbp.gemm.region import region
+from fastbp.gemm.sharing import share_out
 from fastbp.kernels.operands import as_row, bytes_of_rows, row_maker
 
 # ----------------------------------------------------------------------------------------------------- sum of squares
@@ -124,7 +124,7 @@ def square_maker(real):
     def square_of(x, size, region):
         sums = stack_room(BYTES_OF_SUMS)
         args = on_stack(NormSquared(x, size, sums))
-        run(region, norm_squared(real), args, parts_for(FLOPS_PER_ELEMENT * size, region))
+        share_out(region, norm_squared(real), args, FLOPS_PER_ELEMENT * size)
         return total_of(sums, size)
 
     return square_of
@@ -195,8 +195,8 @@ def clip_code(real):
             scale = limit / norm if norm > limit else 1.0
             limit = math.inf
         if scale != 1 or limit != math.inf:
-            parts = parts_for(FLOPS_PER_ELEMENT * x.columns, region)
-            run(region, clip(real), on_stack(Clip(x.address, x.columns, scale, limit)), parts)
+            args = on_stack(Clip(x.address, x.columns, scale, limit))
+            share_out(region, clip(real), args, FLOPS_PER_ELEMENT * x.columns)
 
     @inner
     def clip_copy(x, args, name, region):

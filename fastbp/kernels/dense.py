@@ -33,9 +33,10 @@ from fastbp._jit import inner, kernel
 from fastbp._llvm import address_of, call, fetch, on_stack
 from fastbp._vector import load, store
 from fastbp.gemm.driver import Product, share
-from fastbp.gemm.multiply import multiply, parts_for
+from fastbp.gemm.multiply import multiply
 from fastbp.gemm.pack import copier
-from fastbp.gemm.region import region, run
+from fastbp.gemm.region import region
+from fastbp.gemm.sharing import share_out
 from fastbp.kernels.activations import Activation, check_activation
 from fastbp.kernels.operands import as_row, bytes_of_rows, output, output_vector, row_maker
 from fastbp.kernels.passes import Backward, Forward, backward_pass, forward_pass, size_and_lanes
@@ -304,7 +305,7 @@ def bias_gradient_code(real):
     @inner
     def sum_rows(d, c, accumulate, region):
         args = on_stack(ColumnSums(d.address, d.row_stride, d.rows, d.columns, c.address, accumulate))
-        run(region, column_sums(real), args, parts_for(8.0 * d.rows * d.columns, region))
+        share_out(region, column_sums(real), args, 8.0 * d.rows * d.columns)
 
     @inner
     def sum_copies(d, c, accumulate, region, needed):

@@ -37,9 +37,9 @@ from fastbp._check import (
 from fastbp._code import code_per_dtype
 from fastbp._jit import inner, kernel
 from fastbp._llvm import address_of, call, fetch, on_stack, write
-from fastbp.gemm.multiply import parts_for
 from fastbp.gemm.pack import copier
-from fastbp.gemm.region import region, run
+from fastbp.gemm.region import region
+from fastbp.gemm.sharing import share_out
 from fastbp.kernels.operands import as_row, bytes_of_rows, row_maker
 from fastbp.kernels.updates import Update, update
 
@@ -88,7 +88,7 @@ def step_code(real):
     def run_body(p, g, m, v, body, args, region):
         for i, cell in enumerate((p.address, g.address, m.address, v.address, p.columns)):
             write(args + 8 * i, cell)
-        run(region, body, args, parts_for(FLOPS_PER_ELEMENT * p.columns, region))
+        share_out(region, body, args, FLOPS_PER_ELEMENT * p.columns)
 
     @inner
     def copy_back(x, rows):

@@ -24,9 +24,9 @@ from fastbp._jit import inner, kernel
 from fastbp._llvm import address_of, call, fetch, on_stack
 from fastbp._vector import first, load, maximum, reduce_add, reduce_max, select, splat, store, vector_of
 from fastbp.gemm.driver import share
-from fastbp.gemm.multiply import parts_for
 from fastbp.gemm.pack import copier
-from fastbp.gemm.region import region, run
+from fastbp.gemm.region import region
+from fastbp.gemm.sharing import share_out
 from fastbp.kernels.elementary import times_exp
 from fastbp.kernels.operands import bytes_of_rows, output_like, row_maker
 
@@ -103,7 +103,7 @@ def softmax_code(real):
     @inner
     def run_rows(x, c, region):
         args = on_stack(Softmax(x.address, x.row_stride, c.address, c.row_stride, c.rows, c.columns))
-        run(region, softmax_rows(real), args, parts_for(FLOPS_PER_ELEMENT * c.rows * c.columns, region))
+        share_out(region, softmax_rows(real), args, FLOPS_PER_ELEMENT * c.rows * c.columns)
 
     @inner
     def run_on_copies(x, c, region, needed):

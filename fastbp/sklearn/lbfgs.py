@@ -9,10 +9,10 @@ import numpy as np
 import scipy.optimize
 
 from fastbp.engine.gradient import gradient_slice
+from fastbp.epochs import FIRST_ALONE
 from fastbp.layers import Dense
 from fastbp.lowering import SliceBlock, configure_loss
 from fastbp.model import Sequential
-from fastbp.pace import Pace
 from fastbp.samples import Samples
 from fastbp.sklearn.objective import Objective
 from fastbp.sklearn.solvers import penalty_of
@@ -37,7 +37,7 @@ class Cost:
         configure_loss(self.training, objective.loss, net.dtype.name)
         self.dense = None if isinstance(samples, SparseSamples) else samples.block(self.training)
         self.weights = [layer._weights for layer in net.layers if isinstance(layer, Dense)]
-        self.workers, self.pace = net.region_for(self.rows), Pace(shares=False)  # SciPy's threads may be awake
+        self.workers, self.shares_from = net.region_for(self.rows), time.perf_counter() + FIRST_ALONE
         self.reported = np.nan
 
     def __call__(self, parameters: np.ndarray) -> tuple[float, np.ndarray]:
@@ -57,11 +57,8 @@ class Cost:
         return cost + penalty, gradient
 
     def run(self, block: SliceBlock) -> None:
-        """Cost and gradient of a block, on one thread or several, whichever is faster."""
-        shares, _ = self.pace.plan(1)
-        began = time.perf_counter()
-        block.run(gradient_slice, self.workers if shares else 0)
-        self.pace.note(1, time.perf_counter() - began)
+        """Cost and gradient of a block, at first on one thread."""
+        block.run(gradient_slice, self.workers if time.perf_counter() >= self.shares_from else 0)
 
     def block(self, first: int, last: int) -> SliceBlock:
         """Those rows as a minibatch."""

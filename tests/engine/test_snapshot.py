@@ -6,8 +6,8 @@ import pytest
 
 from fastbp.engine.snapshot import FLOPS_PER_ELEMENT, copy_if_finite
 from fastbp.gemm.isa import blocks_for
-from fastbp.gemm.multiply import SERIAL_BELOW
 from fastbp.gemm.region import region
+from fastbp.gemm.sharing import SERIAL_BELOW
 
 DTYPES = ("float32", "float64")
 BAD = (np.nan, -np.nan, np.inf, -np.inf)

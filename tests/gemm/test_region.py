@@ -8,8 +8,8 @@ import pytest
 from numba import cfunc, njit, types
 
 from fastbp import _live, _llvm
-from fastbp.gemm.multiply import parts_for
 from fastbp.gemm.region import region, run, threads_now
+from fastbp.gemm.sharing import parts_for
 
 
 @cfunc(types.int64(types.int64, types.int64, types.int64))
