@@ -12,7 +12,8 @@ from reference import numbers
 from reference_network import Reference
 
 import fastbp as fb
-from fastbp import engine
+from fastbp import _live, engine, kernels
+from fastbp.gemm import pace
 
 DTYPES = ("float32", "float64")
 OPTIMIZERS = {
@@ -246,6 +247,69 @@ def test_the_same_bits_for_any_number_of_threads(threads):
     for way in (by_fit, by_train_step, by_hand, by_serial_train_step):
         for count in (1, 2, 4):
             assert run(way, count) == expected, (way.__name__, count)
+
+
+@pytest.fixture
+def paced():
+    """Work is shared as it is outside of the tests: as long as that brings something. Here each call may decide otherwise."""
+    room = np.zeros((pace.TABLE + pace.PLACES * pace.PACE_BYTES) // 8, np.int64)
+    before = _live.tell(_live.PACES, room.ctypes.data)
+    yield room
+    _live.tell(_live.PACES, before)
+
+
+def turned(room):
+    """Each kind of work that was on one thread is shared from now on, and the other way round."""
+    paces = room[pace.TABLE // 8 :].reshape(-1, pace.PACE_BYTES // 8)
+    known, shares, trial = (paces[:, pace.PACE[name] // 8] for name in ("kind", "shares", "trial"))
+    shares[known != 0] ^= 1
+    trial[:] = 0
+    return set(shares[known != 0].tolist())
+
+
+def test_the_same_bits_while_sharing_begins_and_ends(threads, paced):
+    x, y = large_data()
+    order = np.random.default_rng(0).permutation(300)
+
+    def run(turn, verbs):
+        net = large_network()
+        training = net.training("softmax_cross_entropy", fb.Adam(), 64)
+        results = []
+        for _ in range(6):
+            results += [verbs.train_epoch(training, x, y, order), verbs.evaluate(training, x, y)]
+            delta = verbs.forward(training, x[:64]) - 0.1
+            verbs.backward(training, delta.astype(np.float32))
+            verbs.step(training)
+            results += [verbs.predict(training, x).tobytes(), kernels.weight_gradient(delta, x[:64]).tobytes()]
+            turn()
+        return net.parameters.tobytes(), results
+
+    ways = set()
+    threads(4)
+    assert run(lambda: ways.update(turned(paced)), engine) == run(lambda: None, engine.serial)
+    assert ways == {0, 1}
+
+
+def test_each_step_of_a_shared_epoch_has_its_own_learning_rate(threads):
+    def run(count):
+        threads(count)
+        net, optimizer = large_network(), fb.SGD(fb.schedules.Exponential(0.1, 0.5))
+        net.fit(*large_data(), optimizer=optimizer, batch_size=50, epochs=2)
+        return net.parameters.tobytes(), net.history.cost
+
+    assert run(2) == run(1)
+
+
+def test_a_shared_epoch_ends_at_the_step_whose_cost_is_not_finite(threads):
+    def run(count):
+        threads(count)
+        x, y = large_data()
+        x[260] = np.inf
+        net = large_network()
+        assert np.isnan(engine.train_epoch(net.training("softmax_cross_entropy", fb.SGD(0.1), 50), x, y))
+        return net.parameters.tobytes()
+
+    assert run(2) == run(1)
 
 
 def test_four_python_threads_train_as_each_would_alone():
