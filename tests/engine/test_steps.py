@@ -329,6 +329,7 @@ ALLOCATIONS = """
     from numba.core.runtime import rtsys
     from fastbp import engine
     from fastbp.engine import steps
+    from fastbp.lowering import SliceBlock
 
     @njit
     def loop(training, x, y, steps):
@@ -360,15 +361,15 @@ ALLOCATIONS = """
         few = allocated(loop, training, x, y, 10)  # for the arrays of the call itself
         assert allocated(loop, training, x, y, {steps}) == few
 
-        slices, run = [], net._run
-        def counted(code, *arguments):
+        slices, run = [], SliceBlock.run
+        def counted(block, code, workers):
             if code is steps.train_slice:
-                slices.append(allocated(run, code, *arguments))
+                slices.append(allocated(run, block, code, workers))
             else:
-                run(code, *arguments)
-            return 1
-        net._run = counted
+                run(block, code, workers)
+        SliceBlock.run = counted
         net.fit(x, y, optimizer=optimizer, batch_size={batch}, epochs=5)
+        SliceBlock.run = run
         assert len(slices) >= 5 and not any(slices[1:]), slices
 """
 
