@@ -20,9 +20,19 @@ from fastbp._llvm import I64, fetch, uninitialised, write
 
 # ------------------------------------------------------------------------------------------------ describing arguments
 
-NOTHING, NOT_AN_ARRAY, OTHER_DTYPE, FLOAT32, FLOAT64 = range(5)
+(
+    NOTHING, NOT_AN_ARRAY, FLOAT16, COMPLEX64, COMPLEX128, DATETIME, TIMEDELTA, TEXT, RECORD, OTHER_DTYPE, FLOAT32, FLOAT64
+) = range(12)  # fmt: skip
 BOOLEAN = 24  # counts as an integer of one byte
 INTEGER = 16  # + 2 * log2(bytes) + (1 if unsigned)
+KINDS = {
+    types.float16: FLOAT16, types.complex64: COMPLEX64, types.complex128: COMPLEX128, types.float32: FLOAT32,
+    types.float64: FLOAT64,
+}  # fmt: skip
+KINDS_OF_CLASSES: dict[Any, int] = {
+    types.NPDatetime: DATETIME, types.NPTimedelta: TIMEDELTA, types.CharSeq: TEXT, types.UnicodeCharSeq: TEXT,
+    types.Record: RECORD,
+}  # fmt: skip
 
 
 class Array(NamedTuple):
@@ -49,12 +59,12 @@ def kind_of(x) -> int:
     if isinstance(x.dtype, types.Integer):
         width: Any = x.dtype
         return INTEGER + 2 * (width.bitwidth.bit_length() - 4) + int(not width.signed)
-    return kind_of_dtype(x.dtype) if x.dtype in (types.float32, types.float64) else OTHER_DTYPE
+    return KINDS.get(x.dtype) or KINDS_OF_CLASSES.get(type(x.dtype), OTHER_DTYPE)
 
 
 def kind_of_dtype(real) -> int:
     """The kind of arrays of numba's float32 or float64."""
-    return FLOAT32 if real == types.float32 else FLOAT64
+    return KINDS[real]
 
 
 @inner
@@ -171,16 +181,16 @@ def integer(typingctx, x):
 
 # ------------------------------------------------------------------------------------------------------------- faults
 
-FAULTS = range(20)
+FAULTS = range(25)
 (
     NO_FAULT, NOT_ARRAY, WRONG_NDIM, WRONG_DTYPE, READ_ONLY, WRONG_LENGTH, SHARES_MEMORY, UNKNOWN_CODE, TOO_SMALL,
     OUT_OF_RANGE, WRONG_LABEL, NOT_TARGETS, TOO_MANY_ROWS, NO_ROW, NOT_A_FLAG,
-    NEGATIVE, COPIED, IN_USE, OVERLAPS, NOT_A_NUMBER,
+    WRONG_WEIGHT, COPIED, IN_USE, OVERLAPS, NOT_A_NUMBER, LABEL_COLUMN, WRONG_TARGET, WRONG_SUM, NOT_HELD, NO_WEIGHT,
 ) = FAULTS  # fmt: skip
 NAMES = (
     "delta", "a", "w", "b", "z", "out", "stored", "activation", "y", "sample_weight", "parameters", "gradients",
     "velocity", "m", "v", "x", "step", "p", "label_smoothing", "quantile", "norm", "value",
-    "order", "input_delta", "network", "accumulate",
+    "order", "input_delta", "the network", "accumulate",
     "moments", "training", "learning_rate", "weight_decay", "momentum", "nesterov", "beta1", "beta2", "epsilon", "rho",
 )  # fmt: skip
 (
@@ -221,10 +231,37 @@ class DtypeError(ArgumentFault, TypeError):
     """A raw kernel was given something else than an array of the dtype it expects."""
 
 
+DTYPE_NAMES = {
+    FLOAT16: "float16", COMPLEX64: "complex64", COMPLEX128: "complex128", DATETIME: "datetime64", TIMEDELTA: "timedelta64",
+    TEXT: "text", RECORD: "records", FLOAT32: "float32", FLOAT64: "float64", BOOLEAN: "bool",
+}  # fmt: skip
+
+
 def _dtype_name(kind):
     if INTEGER <= kind < BOOLEAN:
         return ("uint" if kind % 2 else "int") + str(8 << ((kind - INTEGER) // 2))
-    return {FLOAT32: "float32", FLOAT64: "float64", BOOLEAN: "bool"}.get(kind, "another dtype")
+    return DTYPE_NAMES.get(kind, "of another kind")
+
+
+ANY_INTEGER = -1  # in place of the kind that is expected
+
+
+def _expected_dtype(expected, other):
+    if expected == ANY_INTEGER:
+        return "integer labels, or targets in 2 dimensions"
+    if not expected:
+        return "float32 or float64"
+    return _dtype_name(expected) + (f", that of {other}" if other else "")
+
+
+def _number_in(bits):
+    """The float64 whose bits a Fault holds as an integer."""
+    return struct.unpack("d", struct.pack("q", bits))[0]
+
+
+EXPECTED_TARGETS = (
+    "numbers of at least 0", "numbers from 0 to 1", "labels, or rows of probabilities, whose sum is 1",
+)  # fmt: skip
 
 
 def _integer_name(got):
@@ -237,8 +274,7 @@ WORDING = {
     ),
     WRONG_NDIM: lambda axis, got, other, expected: f"got {got} dimensions, expected {expected}",
     WRONG_DTYPE: lambda axis, got, other, expected: (
-        f"got dtype {_dtype_name(got)}, expected "
-        + (f"{_dtype_name(expected)}, that of {other}" if expected else "float32 or float64")
+        f"got dtype {_dtype_name(got)}, expected {_expected_dtype(expected, other)}"
     ),
     READ_ONLY: lambda axis, got, other, expected: "got a read-only array, expected one that can be written",
     WRONG_LENGTH: lambda axis, got, other, expected: (
@@ -249,7 +285,9 @@ WORDING = {
     ),
     NOT_A_NUMBER: lambda axis, got, other, expected: f"got {STRANGERS[got]}, expected a number",
     SHARES_MEMORY: lambda axis, got, other, expected: f"shares memory with {other}, expected memory of its own",
-    NEGATIVE: lambda axis, got, other, expected: f"got a negative number or NaN in row {axis}, expected at least 0",
+    WRONG_WEIGHT: lambda axis, got, other, expected: (
+        f"got {_number_in(got)} in row {axis}, expected weights of at least 0 that {_dtype_name(expected)} holds"
+    ),
     NOT_A_FLAG: lambda axis, got, other, expected: f"got {_integer_name(got)}, expected True or False",
     UNKNOWN_CODE: lambda axis, got, other, expected: (
         f"got {_integer_name(got)}, expected one of fb.Activation, 0 to {expected}"
@@ -258,7 +296,7 @@ WORDING = {
         f"got {_integer_name(got)}, expected an integer of at least {expected}"
     ),
     OUT_OF_RANGE: lambda axis, got, other, expected: (
-        f"got {struct.unpack('d', struct.pack('q', got))[0]}, expected "
+        f"got {_number_in(got)}, expected "
         + (f"a number from 0 to {expected}" if expected else "a number of at least 0")
     ),
     WRONG_LABEL: lambda axis, got, other, expected: f"got label {got} in row {axis}, expected 0 to {expected}",
@@ -276,6 +314,20 @@ WORDING = {
     NOT_TARGETS: lambda axis, got, other, expected: (
         f"got {axis} dimensions of dtype {_dtype_name(got)}, "
         f"expected 1 of integers (labels) or 2 of {_dtype_name(expected)}"
+    ),
+    LABEL_COLUMN: lambda axis, got, other, expected: (
+        f"got 2 dimensions of dtype {_dtype_name(got)} with 1 column, expected {expected}, as in {other}, "
+        "or labels in one dimension: y.ravel()"
+    ),
+    WRONG_TARGET: lambda axis, got, other, expected: (
+        f"got {_number_in(got)} in row {axis}, expected {EXPECTED_TARGETS[expected]}"
+    ),
+    WRONG_SUM: lambda axis, got, other, expected: (
+        f"got a sum of {_number_in(got):.6g} in row {axis}, expected {EXPECTED_TARGETS[expected]}"
+    ),
+    NO_WEIGHT: lambda axis, got, other, expected: "got 0 in every row, expected at least one weight > 0",
+    NOT_HELD: lambda axis, got, other, expected: (
+        f"got {_number_in(got)} in row {axis}, expected numbers that {_dtype_name(expected)} holds"
     ),
 }
 

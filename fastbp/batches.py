@@ -12,6 +12,7 @@ from fastbp.arrays import is_array
 from fastbp.engine import steps
 from fastbp.epochs import Fit
 from fastbp.model import Sequential
+from fastbp.rollback import RefusedData
 from fastbp.samples import Samples
 from fastbp.schedules import Constant, whole_number
 
@@ -93,7 +94,8 @@ class Batches:
                 "beside an array x"
             )
         try:
-            return Samples(self.net, self.loss, *batch)
+            x, y, weights = (*batch, None)[:3]
+            return Samples(self.net, self.loss, x, y, weights, minibatch=True).checked()
         except (TypeError, ValueError) as error:
             raise type(error)(f"minibatch {step + 1} of epoch {epoch + 1}: {error}") from error
 
@@ -119,4 +121,8 @@ class BatchFit(Fit):
                 self.stop(epoch, step)
             cost, weight = self.block.number("cost"), self.block.number("weight")
             self.history.steps += 1
+        if weight == 0:
+            raise RefusedData(
+                f"sample_weight: got 0 in {self.net.dtype} in every row of epoch {epoch + 1}, expected at least one weight > 0"
+            )
         self.end_epoch(epoch, began)

@@ -5,7 +5,7 @@ Errors read "name: got ..., expected ...": TypeError for what an array holds, Va
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,22 +55,25 @@ def as_labels(name: str, y: Any, classes: int) -> np.ndarray:
     return np.ascontiguousarray(array, dtype=np.int64)
 
 
-def as_targets(name: str, y: Any, rows: int, columns: int) -> np.ndarray:
+def as_targets(name: str, y: Any, rows: int, columns: int, or_labels: bool = False) -> np.ndarray:
     """`y` as a real array (rows, columns), without a copy of what is a NumPy array; 1-D is taken for one column.
 
-    TypeError for what `as_matrix` refuses, ValueError for any other shape.
+    TypeError for what `as_matrix` refuses, ValueError for any other shape. or_labels: y might have been labels.
     """
     array = real_array(name, y, f"real numbers of shape ({rows}, {columns})")
     if columns == 1 and array.ndim == 1:
         array = array[:, None]
     if array.shape != (rows, columns):
         also = f" or ({rows},)" if columns == 1 else ""
+        if or_labels and array.ndim == 2 and array.shape[1] == 1:
+            also = f"; labels have one dimension: {name}.ravel()"
         raise ValueError(f"{name}: got shape {np.shape(y)}, expected ({rows}, {columns}){also}")
     return array
 
 
-def as_weights(name: str, w: Any, rows: int) -> np.ndarray:
-    """Sample weights as (rows,) float64 in C order: finite, none below 0, not all 0; TypeError or ValueError if not."""
+def as_weights(name: str, w: Any, rows: int, dtype: Any = np.float64, minibatch: bool = False) -> np.ndarray:
+    """Sample weights as (rows,) float64 in C order: finite in `dtype`, none below 0, and not all 0 there, unless they are those
+    of a minibatch. TypeError or ValueError if not."""
     expected = f"{rows} finite weights >= 0"
     array = np.ascontiguousarray(_vector(name, w, expected), dtype=np.float64)
     if len(array) != rows:
@@ -79,9 +82,23 @@ def as_weights(name: str, w: Any, rows: int) -> np.ndarray:
     if not good.all():
         row = int(np.argmin(good))
         raise ValueError(f"{name}: got {array[row].item()!r} in row {row}, expected {expected}")
-    if not array.any():
-        raise ValueError(f"{name}: got 0 in every row, expected at least one weight > 0")
+    if found := first_overflow(name, array, dtype):
+        raise ValueError(found)
+    if not minibatch:
+        check_weight(name, array, dtype)
     return array
+
+
+def check_weight(name: str, w: np.ndarray, dtype: Any, of: str = "every row") -> None:
+    """ValueError if all weights are 0 in `dtype`, where their sum is divided by; small ones may vanish beside others."""
+    largest, least = float(w.max()), float(np.finfo(dtype).tiny)
+    if largest == 0:
+        raise ValueError(f"{name}: got 0 in {of}, expected at least one weight > 0")
+    if largest < least:
+        raise ValueError(
+            f"{name}: got {largest!r} as the largest in {of}, expected at least one weight >= {least:.2g}, which "
+            f"{np.dtype(dtype)} holds in full"
+        )
 
 
 def as_rows(name: str, rows: Any, count: int) -> np.ndarray:
@@ -106,24 +123,56 @@ def as_rows(name: str, rows: Any, count: int) -> np.ndarray:
     return np.ascontiguousarray(array, np.int64)
 
 
-def first_non_finite(name: str, x: np.ndarray, titles: list[Any] | None = None) -> str | None:
-    """The sentence that names the first NaN or infinity in a real 1-D or 2-D array, or None if there is none.
+def first_non_finite(
+    name: str, x: np.ndarray, titles: list[Any] | None = None, dtype: Any = np.float64, counts: np.ndarray | None = None
+) -> str | None:
+    """The sentence that names the first NaN or infinity in a real 1-D or 2-D array, or number that becomes one in `dtype`, or
+    None if there is none.
 
-    titles: of the columns, if they have any.
+    titles: of the columns, if they have any. counts: a bool for each row that matters; None: all do.
     """
     if x.dtype.kind != "f":
         return None
-    for start in range(0, len(x), _ROWS_AT_ONCE):
-        finite = np.isfinite(x[start : start + _ROWS_AT_ONCE])
-        if not finite.all():
-            row, *column = (int(i[0]) for i in np.nonzero(~finite))
-            row += start
+    return _first(name, x, titles, lambda part: ~np.isfinite(_in(dtype, part)), dtype, counts)
+
+
+def first_overflow(name: str, x: np.ndarray, dtype: Any, titles: list[Any] | None = None) -> str | None:
+    """The sentence that names the first finite number of a real 1-D or 2-D array that becomes infinite in `dtype`, or None."""
+    if x.dtype.kind != "f" or x.dtype.itemsize <= np.dtype(dtype).itemsize:
+        return None
+    return _first(name, x, titles, lambda part: np.isfinite(part) & ~np.isfinite(_in(dtype, part)), dtype)
+
+
+def _in(dtype: Any, x: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return x.astype(dtype, copy=False)
+
+
+def _first(
+    name: str, x: np.ndarray, titles: list[Any] | None, wrong_of: Callable[[np.ndarray], np.ndarray], dtype: Any,
+    counts: np.ndarray | None = None,
+) -> str | None:  # fmt: skip
+    for part, rows in in_parts(x):
+        wrong = wrong_of(part)
+        if counts is not None:
+            wrong[~counts[rows]] = False
+        if wrong.any():
+            row, *column = (int(i[0]) for i in np.nonzero(wrong))
             index = (row, *column)
-            place = f"row {row}, column {column[0]}" if column else f"row {row}"
+            got = part[index].item()
+            place = f"row {rows.start + row}" + (f", column {column[0]}" if column else "")
             title = f" ({titles[column[0]]!r})" if titles and column else ""
-            return f"{name}: got {x[index].item()!r} in {place}{title}, expected finite numbers"
-        mapped.give_back(x, start, start + _ROWS_AT_ONCE)
+            expected = f"numbers that {np.dtype(dtype)} holds" if np.isfinite(got) else "finite numbers"
+            return f"{name}: got {got!r} in {place}{title}, expected {expected}"
     return None
+
+
+def in_parts(x: np.ndarray) -> Iterator[tuple[np.ndarray, slice]]:
+    """Some rows at a time, and which they are; pages of a mapped file are given back."""
+    for start in range(0, len(x), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        yield x[rows], rows
+        mapped.give_back(x, rows.start, rows.stop)
 
 
 def same_length(**arrays: Any) -> int:
@@ -212,11 +261,17 @@ class Standardizer:
         return cls(mean, scale)
 
     def transform(self, x: np.ndarray, dtype: Any = np.float32) -> np.ndarray:
-        """(x - mean) / scale, computed in float64, as `dtype` in C order; x (rows, columns)."""
+        """(x - mean) / scale, computed in float64, as `dtype` in C order; x (rows, columns). ValueError, with its place, for a
+        number that is finite in x and not in `dtype`."""
         out = np.empty(x.shape, dtype)
-        for start in range(0, len(x), _ROWS_AT_ONCE):
-            rows = slice(start, start + _ROWS_AT_ONCE)
-            out[rows] = (x[rows] - self.mean) / self.scale
+        for part, rows in in_parts(x):
+            with np.errstate(over="ignore", invalid="ignore"):
+                out[rows] = (part - self.mean) / self.scale
+            lost = np.isfinite(part) & ~np.isfinite(out[rows])
+            if lost.any():
+                row, column = np.argwhere(lost)[0]
+                got, place = part[row, column].item(), f"row {rows.start + row}, column {column}"
+                raise ValueError(f"x: got {got!r} in {place}, expected numbers that {out.dtype} holds when scaled")
         return out
 
     def inverse(self, x: np.ndarray) -> np.ndarray:

@@ -112,7 +112,7 @@ class Fit:
         self.steps_at_once = max(1, min(max(4 * count, self.steps_at_once), int(count * SLICE_SECONDS / seconds)))
 
     def stop(self, epoch: int, step: int) -> None:
-        if found := self.samples.non_finite():
+        if found := self.samples.wrong_number():
             raise RefusedData(found)
         raise FloatingPointError(
             f"cost: got NaN or infinity in epoch {epoch + 1}, step {step + 1}, from finite data; the network keeps the "

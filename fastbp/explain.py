@@ -14,7 +14,7 @@ from fastbp.explanation import Explanation, Row
 from fastbp.gemm.path import Path
 from fastbp.gemm.peak import fma_peak
 from fastbp.layers import Custom, Dense
-from fastbp.model import Sequential, check_last_activation
+from fastbp.model import Sequential, check_loss
 from fastbp.schedules import whole_number
 from fastbp.trial import Trial
 
@@ -35,9 +35,10 @@ def explain(net: Sequential, batch_size: int, *, loss: Any, optimizer: Any) -> E
     """Where the time of a step goes: a copy of `net` is trained for about a second on shuffled random rows, at a learning
     rate of 0. What it takes to wake the threads, once for many steps, is left out; the clock itself costs some hundredths
     of a microsecond a row of the table."""
-    loss, optimizer = losses.as_loss(loss), optimizers.as_optimizer(optimizer)
+    usual = "softmax_cross_entropy" if net.outputs > 1 else "mean_squared_error"
+    loss, optimizer = losses.as_loss(usual if loss is None else loss), optimizers.as_optimizer(optimizer)
     batch_size = whole_number("batch_size", batch_size, at_least=1)
-    check_last_activation(net, loss)
+    check_loss(net, loss)
     trial = Trial(net, batch_size, loss, optimizer)
     clock = trial.fastest_run()
     seconds, rows = float(clock[-1]), list(rows_of(trial, clock))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import types
 
+from fastbp import data
 from fastbp._code import Code
 from fastbp.activations import CustomActivation, as_activation
 from fastbp.arrays import any_array
@@ -43,8 +44,10 @@ def normals(seed: int, stream: int, count: int) -> np.ndarray:
     return np.sqrt(-2.0 * np.log(u[:count])) * np.cos(2.0 * np.pi * u[count:])
 
 
-def initial(init: Any, name: str, shape: tuple[int, ...], seed: int, stream: int) -> np.ndarray:
-    """Initial values (float64) by the name of a scheme or from an array.
+def initial(
+    init: Any, name: str, shape: tuple[int, ...], seed: int, stream: int, dtype: Any = np.float64
+) -> np.ndarray:
+    """Initial values (float64) by the name of a scheme or from an array, whose numbers `dtype` holds.
 
     Glorot & Bengio (2010): variance 2 / (n + m); He et al. (2015): 2 / n; LeCun et al. (1998): 1 / n, for n inputs and m
     outputs; uniform within +-sqrt(3 variance), or normal.
@@ -67,6 +70,8 @@ def initial(init: Any, name: str, shape: tuple[int, ...], seed: int, stream: int
         raise ValueError(f"{name}: got shape {values.shape}, expected {shape}")
     if not np.isfinite(values).all():
         raise ValueError(f"{name}: got NaN or infinity, expected finite numbers")
+    if found := data.first_overflow(name, values, dtype):
+        raise ValueError(found)
     return values.astype(np.float64)
 
 
@@ -74,7 +79,7 @@ def copy_in(name: str, target: np.ndarray, values: Any) -> None:
     """Copy real, finite numbers of its shape into `target`; whose own view comes from `net.gradients *= 2` and the like."""
     same = isinstance(values, np.ndarray) and values.__array_interface__ == target.__array_interface__
     if not same:
-        target[...] = initial(any_array(name, values, "real numbers"), name, target.shape, 0, 0)
+        target[...] = initial(any_array(name, values, "real numbers"), name, target.shape, 0, 0, target.dtype)
 
 
 class Layer(Declared):
@@ -111,6 +116,9 @@ class Layer(Declared):
             return super().__reduce_ex__(protocol)
         place = next(i for i, layer in enumerate(network.layers) if layer is self)
         return layer_at, (network, place)
+
+    def check_values(self, dtype: Any) -> None:
+        """ValueError for an initial value that `dtype` does not hold."""
 
     def owner(self) -> Sequential:
         """The network that the layer belongs to; a network of this layer alone, made now, if there is none yet."""
@@ -194,6 +202,11 @@ class Dense(Layer):
         super().join(network, start, inputs)
         self._weights = slice(start, start + self.outputs * self.inputs)
         self._bias = slice(self._weights.stop, start + self.size)
+
+    def check_values(self, dtype: Any) -> None:
+        for name, shape in (("weight_init", (self.outputs, self.inputs)), ("bias_init", (self.outputs,))):
+            if not isinstance(values := getattr(self, name), str):
+                initial(values, name, shape, 0, 0, dtype)
 
     @property
     def held_by_input(self) -> bool:
@@ -324,6 +337,9 @@ class Custom(Layer):
 
     def __repr__(self) -> str:
         return f"Custom({self.inputs}, {self.outputs}, {self._functions[0].__name__})"
+
+    def check_values(self, dtype: Any) -> None:
+        initial(self.parameters_init, "parameters", (self.size,), 0, 0, dtype)
 
     def codes(self, dtype: str) -> tuple[int, int]:
         """The addresses of the compiled forward and backward operation."""

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from fastbp import data, kernels
+from fastbp import data, kernels, targets
 from fastbp._code import Code, call_code
 from fastbp._jit import inner
 from fastbp._llvm import array_at, fetch, read, write
 from fastbp._raised import CELLS, noting, raise_again
-from fastbp.arrays import any_array, dimensions
+from fastbp.arrays import dimensions
 from fastbp.kernels.costs import AT_COST, AT_WEIGHT
 from fastbp.kernels.costs import Loss as LossBlock
 from fastbp.kernels.costs import cost as cost_code
 from fastbp.kernels.samples import AT_RAISED, AT_SCALE
-from fastbp.schedules import real_number
+from fastbp.schedules import check_held, real_number
 
 __all__ = [
     "Huber", "Loss", "Quantile", "SoftmaxCrossEntropy", "as_loss", "binary_cross_entropy", "custom", "huber",
@@ -43,28 +43,76 @@ class Loss:
     scale: float = 1.0  # what the cost and its derivative are multiplied by
 
     def __call__(self, output: np.ndarray, y: Any, sample_weight: Any = None) -> tuple[float, np.ndarray]:
-        output = any_array("output", output, "a matrix of float32 or float64")
-        y = self.targets(y, *output.shape)
-        y = y if y.dtype.kind in "iu" and y.ndim == 1 and self.takes_labels else y.astype(output.dtype)
-        if sample_weight is not None:
-            sample_weight = data.as_weights("sample_weight", sample_weight, len(output)).astype(output.dtype)
+        output, y, sample_weight = self._checked(output, y, sample_weight)
         options = (self.parameter,) if self.name in OPTIONS else ()
         cost, delta = getattr(kernels, self.name)(output, y, None, sample_weight, *options)
         return (cost, delta) if self.scale == 1 else (self.scale * cost, np.multiply(delta, self.scale, out=delta))
 
+    def _checked(self, output: Any, y: Any, weights: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """The arguments of a call: labels, or all of the output's dtype."""
+        output = data.as_matrix("output", output)
+        if output.dtype.name not in ("float32", "float64"):
+            raise TypeError(f"output: got dtype {output.dtype}, expected float32 or float64")
+        self.check(output.shape[1], output.dtype)
+        y = self.targets(y, *output.shape)
+        if weights is not None:
+            weights = data.as_weights("sample_weight", weights, len(output), output.dtype, minibatch=True)
+            if weights.any():
+                data.check_weight("sample_weight", weights, output.dtype)
+        if found := self.fault("y", y, output.dtype, None if weights is None else weights > 0):
+            raise ValueError(found)
+        labels = y.dtype.kind in "iu" and y.ndim == 1 and self.takes_labels
+        return (
+            output,
+            y if labels else y.astype(output.dtype),
+            weights if weights is None else weights.astype(output.dtype),
+        )
+
+    @property
+    def domain(self) -> targets.Domain:
+        """The targets that the cost can mean."""
+        return DOMAINS.get(self.name, targets.ANY)
+
+    def check(self, outputs: int, dtype: Any) -> None:
+        """ValueError for as many outputs where the cost needs more, and for a parameter that `dtype` does not hold."""
+        if self.takes_labels and outputs == 1:
+            raise ValueError(
+                f"loss: got {self.name} with one output, of which it learns nothing, expected binary_cross_entropy (y of 0 and "
+                "1), mean_squared_error (numbers), or an output for each class"
+            )
+        if self.name in OPTIONS:
+            name, bounds = OPTIONS[self.name]
+            check_held(name, self.parameter, dtype, **bounds)
+
     def targets(self, y: Any, rows: int, columns: int, name: str = "y") -> np.ndarray:
         """y as an array of `rows` labels, where the cost takes them, or as (rows, columns) numbers; or the error."""
-        vector = dimensions(name, y, "labels or real numbers") == 1
-        if self.takes_labels and vector and not (columns == 1 and np.asarray(y).dtype.kind == "f"):
+        if self.takes_labels and dimensions(name, y, "labels or real numbers") == 1:
             return data.as_labels(name, y, columns)
-        return data.as_targets(name, y, rows, columns)
+        return data.as_targets(name, y, rows, columns, or_labels=self.takes_labels)
+
+    def fault(self, name: str, y: np.ndarray, dtype: Any, counts: np.ndarray | None = None) -> str | None:
+        """The sentence that names the first target, of a row that counts, that the cost or `dtype` cannot mean; or None.
+
+        y: what `targets` returned. counts: a bool for each row; None: all count.
+        """
+        if self.takes_labels and y.ndim == 1:
+            return None
+        return self.domain.fault(name, y, counts) or data.first_overflow(name, y, dtype)
 
     def code(self, dtype: str) -> int:
         """The address of the compiled cost."""
         return cost_code.of(dtype, self.name).resolve()
 
 
-OPTIONS = ("softmax_cross_entropy", "huber", "quantile")  # the raw kernels that take Loss.parameter
+OPTIONS = {  # the raw kernels that take Loss.parameter: its name and bounds
+    "softmax_cross_entropy": ("label_smoothing", {"at_least": 0, "below": 1}),
+    "huber": ("delta", {"above": 0}),
+    "quantile": ("quantile", {"above": 0, "below": 1}),
+}  # fmt: skip
+DOMAINS = {  # of costs that do not take any number
+    "softmax_cross_entropy": targets.CLASSES, "negative_log_likelihood": targets.CLASSES,
+    "binary_cross_entropy": targets.CHANCES, "poisson": targets.COUNTS,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,11 +126,9 @@ class CustomLoss(Loss):
         return custom, self.rows
 
     def __call__(self, output: np.ndarray, y: Any, sample_weight: Any = None) -> tuple[float, np.ndarray]:
-        output = np.ascontiguousarray(any_array("output", output, "a matrix of float32 or float64"))
-        y = np.ascontiguousarray(self.targets(y, *output.shape), output.dtype)
-        delta, weights = np.zeros_like(output), None
-        if sample_weight is not None:
-            weights = data.as_weights("sample_weight", sample_weight, len(output)).astype(output.dtype)
+        output, y, weights = self._checked(output, y, sample_weight)
+        output, y = np.ascontiguousarray(output), np.ascontiguousarray(y)
+        delta = np.zeros_like(output)
         row, address = output.strides[0], 0 if weights is None else weights.ctypes.data
         places = (output.ctypes.data, row, y.ctypes.data, 0, row, address, delta.ctypes.data, row)
         block = np.zeros(len(LossBlock._fields), np.int64)
@@ -96,23 +142,30 @@ class CustomLoss(Loss):
         return float(cost / weight) if weight else 0.0, delta
 
 
+def parameter(loss: str, value: Any) -> float:
+    """The parameter of that loss, within its bounds; or the error."""
+    name, bounds = OPTIONS[loss]
+    return real_number(name, value, **bounds)
+
+
 def SoftmaxCrossEntropy(label_smoothing: float = 0.0) -> Loss:  # noqa: N802 (a class to its users)
     """-log softmax(z)[y], on logits; y: integer labels (K,), or one-hot rows or probabilities (K, m).
 
     With label smoothing s the targets are (1 - s) y + s / m (Szegedy et al. 2016).
     """
-    value = real_number("label_smoothing", label_smoothing, at_least=0, below=1)
-    return Loss("softmax_cross_entropy", value, takes_labels=True, logits=True)
+    return Loss(
+        "softmax_cross_entropy", parameter("softmax_cross_entropy", label_smoothing), takes_labels=True, logits=True
+    )
 
 
 def Huber(delta: float = 1.0) -> Loss:  # noqa: N802
     """r^2 / 2 where |r| <= delta, else delta (|r| - delta / 2), for r = output - y (Huber 1964); the mean over elements."""
-    return Loss("huber", real_number("delta", delta, above=0))
+    return Loss("huber", parameter("huber", delta))
 
 
 def Quantile(quantile: float = 0.5) -> Loss:  # noqa: N802
     """max(q r, (q - 1) r) for r = y - output (Koenker & Bassett 1978); the mean over elements."""
-    return Loss("quantile", real_number("quantile", quantile, above=0, below=1))
+    return Loss("quantile", parameter("quantile", quantile))
 
 
 softmax_cross_entropy = SoftmaxCrossEntropy()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from fastbp import losses, optimizers
+from fastbp import data, losses, optimizers
 from fastbp._check import describe_in_python
 from fastbp._raised import raise_again
 from fastbp.activations import activation_passes
@@ -53,7 +53,8 @@ def configure_loss(training: Training, loss: losses.Loss, dtype: str) -> None:
     set_fields(
         training.network, NETWORK,
         loss=loss.code(dtype), loss_parameter=float(loss.parameter), loss_scale=float(loss.scale),
-        takes_labels=int(loss.takes_labels),
+        takes_labels=int(loss.takes_labels), least_target=loss.domain.least, most_target=loss.domain.most,
+        sum_tolerance=loss.domain.sum_tolerance,
     )  # fmt: skip
 
 
@@ -78,10 +79,13 @@ def longest_sum(dtype: str) -> int:
 # ------------------------------------------------------------------------------------------ arrays for compiled code
 
 
-def in_compiled_form(x: np.ndarray) -> np.ndarray:
-    """x, or a copy in float32 or float64 of what compiled code does not read: float16, longdouble, foreign byte orders."""
+def in_compiled_form(x: np.ndarray, name: str = "x") -> np.ndarray:
+    """x, or a copy in float32 or float64 of what compiled code does not read: float16, longdouble, foreign byte orders.
+    ValueError for a number that float64 does not hold."""
     if x.dtype in READABLE:
         return x
+    if found := data.first_overflow(name, x, np.float64):
+        raise ValueError(found)
     return x.astype(np.float32 if x.dtype.itemsize <= 2 and x.dtype.kind == "f" else np.float64)
 
 

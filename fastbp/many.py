@@ -14,8 +14,8 @@ from fastbp.gemm.region import region
 from fastbp.history import History
 from fastbp.jobs import Plan, Work, train
 from fastbp.lowering import in_compiled_form
-from fastbp.model import Sequential, check_last_activation
-from fastbp.samples import Evaluation, Samples, validation_pair
+from fastbp.model import Sequential, check_loss
+from fastbp.samples import TRAINING, VALIDATION, Evaluation, Samples, parts_of_validation
 from fastbp.schedules import whole_number
 
 __all__ = ["fit_many"]
@@ -33,7 +33,7 @@ def fit_many(
     shuffle: bool = True,
     rows: Sequence[Any] | None = None,
     validation_rows: Sequence[Any] | None = None,
-    validation_data: tuple[Any, Any] | None = None,
+    validation_data: tuple[Any, ...] | None = None,
     sample_weight: Any = None,
     early_stopping: callbacks.EarlyStopping | None = None,
     progress: bool = False,
@@ -48,10 +48,10 @@ def fit_many(
     x (rows, inputs) and y are as in `fit`, and shared: no network copies them. `loss`, `optimizer`, `batch_size` and
     `epochs` are one value for all, or a list with one for each network. `rows`: for each network the rows it trains on,
     integers (repeated ones count again) or a mask, or None for all of them. `validation_rows`: likewise those whose cost
-    is measured after each epoch, None for no validation; or `validation_data`, a pair (x, y) for all networks.
-    sample_weight: one for each row of x, not used in validation. `early_stopping` acts on each network apart; the object
-    itself is not changed, its `best_epoch` included. Overwritten are the networks' parameters, state of the optimizer
-    and `history`, and gradients where `fit` would store them.
+    is measured after each epoch, None for no validation; or `validation_data`, (x, y) or (x, y, sample_weight) for all
+    networks. sample_weight: one for each row of x, not used for `validation_rows`. `early_stopping` acts on each network
+    apart; the object itself is not changed, its `best_epoch` included. Overwritten are the networks' parameters, state of
+    the optimizer and `history`, and gradients where `fit` would store them.
 
     Raises, before anything is changed: TypeError and ValueError for what it cannot take, NaN and infinity in the rows that
     are used included; RuntimeError while another thread trains one of the networks. FloatingPointError, when all others
@@ -74,8 +74,8 @@ def fit_many(
     subsets = subsets_of(trained, "rows", rows, len(nets))
     held_out = validation_of(trained, validation_rows, validation_data, len(nets))
     plans = [planned(i, Plan(nets[i], *chosen), trained, subsets[i], held_out[i]) for i, chosen in enumerate(settings)]
-    refuse_non_finite([plan.samples for plan in plans])
-    refuse_non_finite([plan.validation.samples for plan in plans if plan.validation is not None])
+    refuse_wrong_numbers([plan.samples for plan in plans])
+    refuse_wrong_numbers([plan.validation.samples for plan in plans if plan.validation is not None])
     bar = callbacks.Progress(sum(plan.epochs for plan in plans)) if progress else None
     if bar is not None:
         bar.check_fit(())
@@ -95,7 +95,7 @@ def fit_many(
 class Shared:
     """A data set, checked and converted once for all networks that read it in the same form."""
 
-    def __init__(self, x: Any, y: Any, weights: Any = None, names: str = "x y"):
+    def __init__(self, x: Any, y: Any, weights: Any = None, names: str = TRAINING):
         self.x, self.y, self.weights, self.names = (
             in_compiled_form(data.as_matrix(names.split()[0], x)),
             y,
@@ -105,7 +105,7 @@ class Shared:
         self._known: dict[tuple, Samples] = {}
 
     def samples(self, net: Sequential, loss: losses.Loss) -> Samples:
-        key = (loss, net.inputs, net.outputs)
+        key = (loss, net.inputs, net.outputs, net.dtype)
         if key not in self._known:
             self._known[key] = Samples(net, loss, self.x, self.y, self.weights, self.names)
         return self._known[key]
@@ -154,7 +154,7 @@ def validation_of(trained: Shared, rows: Any, pair: Any, count: int) -> list[tup
     if rows is not None and pair is not None:
         raise ValueError("validation_rows, validation_data: got both, expected at most one of them")
     if pair is not None:
-        return [(Shared(*validation_pair(pair), names="validation_x validation_y"), None)] * count
+        return [(Shared(*parts_of_validation(pair), names=VALIDATION), None)] * count
     if rows is None:
         return [None] * count
     shared = Shared(trained.x, trained.y)  # without weights
@@ -166,10 +166,11 @@ def planned(i: int, plan: Plan, trained: Shared, rows: np.ndarray | None, held_o
     """The plan with its samples; errors say that it is the network at place i."""
     net, loss = plan.net, plan.loss
     try:
-        check_last_activation(net, loss)
+        check_loss(net, loss)
+        plan.optimizer.check(net.dtype)
         samples = trained.samples(net, loss).only(rows)
-        if rows is not None and samples.weights is not None and not samples.weights[rows].any():
-            raise ValueError(f"sample_weight: got 0 in all of rows[{i}], expected at least one weight > 0")
+        if rows is not None and samples.weights is not None:
+            data.check_weight("sample_weight", samples.weights[rows], net.dtype, f"all of rows[{i}]")
         validation = None
         if held_out is not None:
             shared, subset = held_out
@@ -179,15 +180,17 @@ def planned(i: int, plan: Plan, trained: Shared, rows: np.ndarray | None, held_o
     return plan._replace(samples=samples, validation=validation)
 
 
-def refuse_non_finite(all_samples: Sequence[Any]) -> None:
-    """ValueError for NaN and infinity in a row that somebody uses."""
-    for samples in {id(s.y): s for s in all_samples}.values():  # x is the same for all
-        if samples.non_finite():
-            used = np.zeros(len(samples.x), bool)
-            for some in all_samples:
-                used[slice(None) if some.rows is None else some.rows] = True
-            if found := samples.masked(used).non_finite():
-                raise ValueError(found)
+def refuse_wrong_numbers(all_samples: Sequence[Any]) -> None:
+    """ValueError for NaN and infinity in a row that some network uses, and for a y that its cost cannot mean."""
+    alike: dict[tuple, list[Samples]] = {}
+    for samples in all_samples:
+        alike.setdefault((id(samples.y), samples.loss, samples.dtype), []).append(samples)
+    for group in alike.values():
+        used = np.zeros(len(group[0].x), bool)
+        for samples in group:
+            used[slice(None) if samples.rows is None else samples.rows] = True
+        if found := group[0].wrong_y(used) or group[0].wrong_number(used):
+            raise ValueError(found)
 
 
 def refuse_failed(works: list[Work]) -> None:

@@ -1,4 +1,7 @@
-"""What `fit` measures beside the cost: functions metric(y, output) -> float, by name."""
+"""What `fit` measures beside the cost: functions metric(y, output) -> float, by name.
+
+A metric with a name is made for a cost, a last layer and a y, so that it means what its name says; or it is refused.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from fastbp.losses import CustomLoss, Loss
+
 Metric = Callable[[np.ndarray, np.ndarray], float]
+BOUNDED_BELOW = ("sigmoid", "hard_sigmoid", "softplus", "relu")  # last activations that never reach -1
 
 
-def accuracy(y: np.ndarray, output: np.ndarray) -> float:
-    """The share of samples whose largest output is that of their class; of a single output, on the right side of 0."""
-    if output.shape[1] == 1:
-        return float(np.mean((output[:, 0] > 0) == (np.asarray(y).reshape(-1) > 0.5)))
-    labels = y if y.ndim == 1 else np.argmax(y, axis=1)
-    return float(np.mean(np.argmax(output, axis=1) == labels))
-
-
-def mean_absolute_error(y: np.ndarray, output: np.ndarray) -> float:
-    """The mean of |output - y|."""
-    return float(np.mean(np.abs(output - y)))
-
-
-METRICS: dict[str, Metric] = {"accuracy": accuracy, "mean_absolute_error": mean_absolute_error}
-
-
-def as_metrics(metrics: Any) -> dict[str, Metric]:
-    """Metrics by name, from names and functions metric(y, output) -> float."""
-    found: dict[str, Metric] = {}
+def as_metrics(metrics: Any) -> dict[str, Any]:
+    """Metrics by name, from names and functions metric(y, output) -> float: what `for_samples` takes."""
+    found: dict[str, Any] = {}
     if isinstance(metrics, str) or callable(metrics):
         metrics = [metrics]
     if not isinstance(metrics, Iterable):
@@ -36,10 +26,101 @@ def as_metrics(metrics: Any) -> dict[str, Metric]:
     for metric in metrics:
         if isinstance(metric, str) and metric in METRICS:
             found[metric] = METRICS[metric]
+        elif metric in METRICS.values():
+            found[metric.__name__] = metric
         elif callable(metric):
-            found[getattr(metric, "__name__", repr(metric))] = metric
+            found[getattr(metric, "__name__", repr(metric))] = lambda loss, activation, y, metric=metric: metric
         else:
             raise ValueError(
                 f"metrics: got {metric!r}, expected one of {', '.join(METRICS)}, or a function (y, output)"
             )
     return found
+
+
+def for_samples(metrics: dict[str, Any], loss: Loss, activation: Any, y: np.ndarray) -> dict[str, Metric]:
+    """The functions that measure outputs of a last layer with that activation, trained with `loss`, against y; ValueError for
+    a metric that would say something else than its name."""
+    return {name: make(loss, activation, y) for name, make in metrics.items()}
+
+
+# ----------------------------------------------------------------------------------------------------------- accuracy
+
+
+def accuracy(loss: Loss, activation: Any, y: np.ndarray) -> Metric:
+    """The share of samples that are classified right.
+
+    Of classes the largest output is that of the label, of the largest number in a row of y. With binary_cross_entropy all
+    outputs of a sample are on the right side of 0, y on that of 1/2. With costs of numbers a single output is nearest to its y,
+    all of which are 0 and 1, or -1 and 1; rows of several are one-hot.
+    """
+    if loss.takes_labels:
+        return largest_is_right
+    if loss.name == "binary_cross_entropy":
+        return sides_of(0.0, 0.5)
+    codes = codes_of(y, activation)
+    if y.shape[1] > 1 and codes is not None and ((y == 1).sum(axis=1) == 1).all():
+        return largest_is_right
+    if loss.name == "poisson" or (isinstance(loss, CustomLoss) and activation not in (*BOUNDED_BELOW, "tanh")):
+        raise ValueError(
+            f"metrics: got 'accuracy' with {loss.name}, whose outputs do not tell which class they mean, expected a "
+            "function (y, output)"
+        )
+    if y.shape[1] > 1 or codes is None:
+        raise ValueError(
+            f"metrics: got 'accuracy' with {loss.name} and a y that names no classes, expected y of 0 and 1 or of -1 and 1 for "
+            "one output, one-hot rows for several, or another metric: 'mean_absolute_error' for numbers, a function (y, output)"
+        )
+    if codes[0] == -1 and activation in BOUNDED_BELOW:
+        raise ValueError(
+            f"metrics: got 'accuracy' with y of -1 and 1 after a last layer with {activation}, which gives no number below 0, "
+            "expected y of 0 and 1"
+        )
+    middle = sum(codes) / 2
+    return sides_of(middle, middle)
+
+
+def codes_of(y: np.ndarray, activation: Any) -> tuple[int, int] | None:
+    """What y (rows, columns) names two classes by: (0, 1) or (-1, 1); None if it is neither."""
+    for low in (-1, 0) if activation == "tanh" else (0, -1):  # which matters where all are 1
+        if ((y == low) | (y == 1)).all():
+            return low, 1
+    return None
+
+
+def largest_is_right(y: np.ndarray, output: np.ndarray) -> float:
+    labels = y if y.ndim == 1 else np.argmax(y, axis=1)
+    return float(np.mean(np.argmax(output, axis=1) == labels))
+
+
+def sides_of(of_output: float, of_y: float) -> Metric:
+    """The share of samples all of whose outputs are on the same side of `of_output` as their y is of `of_y`."""
+
+    def same_sides(y: np.ndarray, output: np.ndarray) -> float:
+        return float(np.mean(((output > of_output) == (y.reshape(output.shape) > of_y)).all(axis=1)))
+
+    return same_sides
+
+
+# ------------------------------------------------------------------------------------------------ mean absolute error
+
+
+def mean_absolute_error(loss: Loss, activation: Any, y: np.ndarray) -> Metric:
+    """The mean of |prediction - y|; the prediction is the output, with poisson exp(output), with binary_cross_entropy
+    sigmoid(output)."""
+    if loss.takes_labels:
+        raise ValueError(
+            f"metrics: got 'mean_absolute_error' with {loss.name}, whose outputs are no predictions of y, expected 'accuracy' "
+            "or a function (y, output)"
+        )
+    prediction = PREDICTIONS.get(loss.name, np.asarray)
+    return lambda y, output: float(np.mean(np.abs(prediction(output) - y.reshape(output.shape))))
+
+
+def sigmoid(output: np.ndarray) -> np.ndarray:
+    return 0.5 + 0.5 * np.tanh(0.5 * output)
+
+
+PREDICTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"poisson": np.exp, "binary_cross_entropy": sigmoid}
+METRICS: dict[str, Callable[[Loss, Any, np.ndarray], Metric]] = {
+    "accuracy": accuracy, "mean_absolute_error": mean_absolute_error,
+}  # fmt: skip

@@ -71,6 +71,8 @@ class Sequential(Declared, Exchange):
         self.seed = checked_seed(seed)
         self.layers = tuple(layers)
         check_chain(self.layers)
+        for layer in self.layers:
+            layer.check_values(self.dtype)
         self._parameters = zeros_apart(sum(layer.size for layer in self.layers), self.dtype)
         self._gradients: np.ndarray | None = None
         self.history = None
@@ -241,8 +243,8 @@ class Sequential(Declared, Exchange):
         its network alive. A later `fit` or `step` with another kind of optimizer gives the network new moments, apart from
         those of this Training. It cannot be copied, pickled or sent to another process: send the network.
         """
-        loss, optimizer = losses.as_loss(loss), optimizers.as_optimizer(optimizer)
-        check_last_activation(self, loss)
+        loss, optimizer = losses.as_loss(loss), optimizers.as_optimizer(optimizer, self.dtype)
+        check_loss(self, loss)
         batch_size = whole_number("batch_size", batch_size, at_least=1)
         with self.turn.taken("training", within=True) as nested:
             self._use_optimizer(optimizer, nested)
@@ -283,8 +285,16 @@ class Sequential(Declared, Exchange):
         with self.turn.taken("forward", within=True):
             self._active, self._rows = self._workspace("by hand", batch_size, stores=True), 0
             slice_block(self._active, x=x, out=out, last=len(x)).run(steps.forward_minibatch, workers)
+            if found := self._overflow(x, out):
+                raise ValueError(found)
             self._rows = len(x)
         return out
+
+    def _overflow(self, x: np.ndarray, out: np.ndarray) -> str | None:
+        """Where an output is not finite, the sentence that names the number of x that the network's dtype does not hold, if
+        there is one: a pass over x before would cost as much as small networks do. NaN and infinity in x pass."""
+        wider = x.dtype.kind == "f" and x.dtype.itemsize > self.dtype.itemsize
+        return data.first_overflow("x", x, self.dtype) if wider and not np.isfinite(out).all() else None
 
     def backward(self, delta: Any, input_delta: bool = False) -> np.ndarray | None:
         """All gradients from delta = dC/d(output) (K, outputs) of the last `forward`; returns dC/dx if `input_delta`."""
@@ -298,6 +308,8 @@ class Sequential(Declared, Exchange):
         delta = data.as_matrix("delta", delta, self.outputs)
         if len(delta) != self._rows:
             raise ValueError(f"delta: got {len(delta)} rows, expected {self._rows}, as in the last forward pass")
+        if found := data.first_overflow("delta", delta, self.dtype):
+            raise ValueError(found)
         delta = np.asarray(delta, self.dtype)
         out = np.empty((self._rows, self.inputs), self.dtype) if input_delta else None
         given, wanted = Description(delta), Description(out)
@@ -309,7 +321,7 @@ class Sequential(Declared, Exchange):
 
     def step(self, optimizer: Any) -> None:
         """Update the parameters by the gradients of the last `backward`. A schedule counts as its rate at the start."""
-        optimizer = optimizers.as_optimizer(optimizer)
+        optimizer = optimizers.as_optimizer(optimizer, self.dtype)
         workers = region.of().resolve() if self.parameters.size > 30000 else 0
         with self.turn.taken("step", within=True) as nested:
             self._use_optimizer(optimizer, nested)
@@ -328,7 +340,7 @@ class Sequential(Declared, Exchange):
         batch_size: int | None = None,
         epochs: int = 1,
         shuffle: bool | None = None,
-        validation_data: tuple[Any, Any] | None = None,
+        validation_data: tuple[Any, ...] | None = None,
         sample_weight: Any = None,
         callbacks: Any = (),
         metrics: Iterable[Any] = (),
@@ -352,6 +364,9 @@ class Sequential(Declared, Exchange):
     def predict(self, x: Any) -> np.ndarray:
         """The network's output (rows, outputs) for x (rows, inputs), of any real dtype.
 
+        NaN and infinity in x pass. ValueError where the output is not finite because of a finite number in x that is too large
+        for the network's dtype.
+
         A few rows of float32 or float64 cost little more than their arithmetic, from the second call on.
         """
         few = self._few.get(x.dtype) if type(x) is np.ndarray and x.ndim == 2 else None
@@ -372,6 +387,8 @@ class Sequential(Declared, Exchange):
             for first, last in self._slices(len(x), PREDICT_ROWS):
                 slice_block(training, x=x, out=out, first=first, last=last).run(steps.predict_slice, workers)
                 mapped.give_back(x, first, last)
+        if found := self._overflow(x, out):
+            raise ValueError(found)
         if x.dtype.name in DTYPES and x.dtype not in self._few and len(x) <= PREDICT_ROWS and workers == 0:
             self._few[x.dtype] = self._make_few(x.dtype)
         return out
@@ -387,11 +404,12 @@ class Sequential(Declared, Exchange):
         from fastbp.samples import Evaluation, Samples
 
         loss = losses.as_loss(loss)
-        return Evaluation(self, loss, Samples(self, loss, x, y, sample_weight)).cost()
+        return Evaluation(self, loss, Samples(self, loss, x, y, sample_weight).checked()).cost()
 
-    def explain(self, batch_size: int = 32, *, loss: Any = "softmax_cross_entropy", optimizer: Any = "adam") -> Any:
+    def explain(self, batch_size: int = 32, *, loss: Any = None, optimizer: Any = "adam") -> Any:
         """Where the time of a training step goes, and what the machine could do at most: an Explanation, to print.
 
+        loss: None is softmax_cross_entropy, or with one output mean_squared_error.
         A second of training a copy, on random numbers; the network stays as it is.
         """
         from fastbp import explain
@@ -474,7 +492,9 @@ def check_chain(layers: tuple[Layer, ...]) -> None:
         columns = layer.outputs
 
 
-def check_last_activation(net: Sequential, loss: losses.Loss) -> None:
+def check_loss(net: Sequential, loss: losses.Loss) -> None:
+    """The cost can be had from the network's outputs, in its dtype."""
+    loss.check(net.outputs, net.dtype)
     last = net.layers[-1]
     if loss.logits and isinstance(last, Dense) and last.activation == "sigmoid":
         raise ValueError(

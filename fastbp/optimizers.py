@@ -9,7 +9,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
-from fastbp.schedules import Schedule, as_schedule, real_number
+import numpy as np
+
+from fastbp.schedules import Schedule, as_schedule, check_held, real_number
 
 _BOUNDS = {  # of every hyper-parameter that is a number
     "momentum": {"at_least": 0, "below": 1},
@@ -62,6 +64,16 @@ class Optimizer(ABC):
     def schedule(self) -> Schedule:
         """The learning rate as a schedule, constant if it was given as a number."""
         return as_schedule(self.learning_rate)
+
+    def check(self, dtype: Any) -> None:
+        """ValueError for a hyper-parameter that `dtype` rounds to 0, to infinity, or to another limit of what it may be.
+
+        A learning rate that is infinite there is left to the cost, which then diverges as with other large ones.
+        """
+        for f in fields(self):
+            if f.name in _BOUNDS and getattr(self, f.name) is not None:
+                check_held(f.name, getattr(self, f.name), dtype, **_BOUNDS[f.name])
+        check_held("learning_rate", min(float(self.schedule(np.zeros(1))[0]), 1.0), dtype)
 
     def __repr__(self) -> str:
         own = [f for f in fields(self) if not f.kw_only]
@@ -194,12 +206,14 @@ class Adagrad(Optimizer):
 _NAMED = {"sgd": SGD(0.01), "adam": Adam(), "adamw": AdamW(), "rmsprop": RMSprop(), "adagrad": Adagrad()}
 
 
-def as_optimizer(x: Any) -> Optimizer:
+def as_optimizer(x: Any, dtype: Any = np.float64) -> Optimizer:
     """An optimizer as it is, or the one of that name with its defaults ("sgd" is SGD(0.01)).
 
-    ValueError for an unknown name lists the known ones; TypeError for what is neither.
+    ValueError for an unknown name lists the known ones; TypeError for what is neither. ValueError for hyper-parameters that
+    `dtype` does not hold.
     """
     if isinstance(x, Optimizer):
+        x.check(dtype)
         return x
     if not isinstance(x, str):
         expected = f"an instance, {x.__name__}(...)," if isinstance(x, type) else "an optimizer"

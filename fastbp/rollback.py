@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class RefusedData(ValueError):  # noqa: N818 (users see a ValueError)
-    """NaN or infinity in what `fit` was given."""
+    """What `fit` was given and found to be of no use in the midst of it: NaN or infinity, or no weight at all."""
 
 
 class Snapshot:
@@ -38,7 +38,7 @@ class Snapshot:
         """A copy of them, or the certainty that no number in the data will spoil them, whichever is cheaper."""
         if samples is None or self.moments.nbytes <= samples.x.nbytes or samples.rows is not None:
             self.copied = self.moments.copy()
-        elif found := samples.non_finite():
+        elif found := samples.wrong_number():
             raise ValueError(found)
 
     def keep_all(self) -> None:

@@ -12,22 +12,34 @@ from fastbp.arrays import column_titles, dimensions
 from fastbp.engine import steps
 from fastbp.engine.memory import Training
 from fastbp.lowering import SliceBlock, configure_loss, in_compiled_form, slice_block
-from fastbp.model import PREDICT_ROWS, Sequential, check_last_activation
+from fastbp.model import PREDICT_ROWS, Sequential, check_loss
+
+TRAINING, VALIDATION = "x y sample_weight", "validation_x validation_y validation_sample_weight"
 
 
 class Samples:
-    """x, y and sample weights, checked, in the form that compiled code reads; all rows, or those that `only` names."""
+    """x, y and sample weights, checked, in the form that compiled code reads; all rows, or those that `only` names.
+
+    names: of the three in errors. minibatch: all weights may be 0, since others follow.
+    """
 
     rows: np.ndarray | None = None
 
-    def __init__(self, net: Sequential, loss: losses.Loss, x: Any, y: Any, weights: Any = None, names: str = "x y"):
-        self.x_name, self.y_name = names.split()
+    def __init__(
+        self, net: Sequential, loss: losses.Loss, x: Any, y: Any, weights: Any = None, names: str = TRAINING,
+        minibatch: bool = False,
+    ):  # fmt: skip
+        check_loss(net, loss)
+        self.loss, self.dtype = loss, net.dtype
+        self.x_name, self.y_name, self.weights_name = names.split()
         self.x_titles = column_titles(x)
-        self.x = in_compiled_form(data.as_matrix(self.x_name, x, net.inputs))
+        self.x = in_compiled_form(data.as_matrix(self.x_name, x, net.inputs), self.x_name)
         if dimensions(self.y_name, y, "labels or real numbers"):
-            data.same_length(**{self.x_name: self.x, self.y_name: y, "sample_weight": weights})
-        self.y = in_compiled_form(loss.targets(y, len(self.x), net.outputs, self.y_name))
-        self.weights = None if weights is None else data.as_weights("sample_weight", weights, len(self.x))
+            data.same_length(**{self.x_name: self.x, self.y_name: y, self.weights_name: weights})
+        self.y = in_compiled_form(loss.targets(y, len(self.x), net.outputs, self.y_name), self.y_name)
+        self.weights = None
+        if weights is not None:
+            self.weights = data.as_weights(self.weights_name, weights, len(self.x), net.dtype, minibatch)
 
     def __len__(self) -> int:
         return len(self.x if self.rows is None else self.rows)
@@ -38,28 +50,37 @@ class Samples:
         some.rows = rows
         return some
 
-    def masked(self, used: np.ndarray) -> Samples:
-        """The same samples, with zeros in the rows that are not used."""
-        some = copy.copy(self)
-        some.x, some.y = (np.where(used.reshape(-1, *[1] * (a.ndim - 1)), a, 0) for a in (self.x, self.y))
-        return some
-
     def block(self, training: Training) -> SliceBlock:
         """A Slice of these samples for `training`."""
         block = slice_block(training, x=self.x, y=self.y, weights=self.weights)
         block.set(order=0 if self.rows is None else self.rows.ctypes.data, order_stride=8)
         return block
 
-    def non_finite(self) -> str | None:
-        """The sentence that names the first NaN or infinity, if there is one."""
-        return data.first_non_finite(self.x_name, self.x, self.x_titles) or data.first_non_finite(self.y_name, self.y)
+    def checked(self, x: bool = False) -> Samples:
+        """These samples; ValueError for a y that the cost cannot mean, and if asked to look at x for what is not finite there.
+
+        Training leaves x alone, since its cost tells: a pass over all of x may take as long as an epoch.
+        """
+        if found := self.wrong_y() or (x and self.wrong_number()):
+            raise ValueError(found)
+        return self
+
+    def wrong_y(self, used: np.ndarray | None = None) -> str | None:
+        """The sentence that names the first target that the cost cannot mean, in a row that is `used` and has a weight."""
+        counts = used if self.weights is None else (self.weights > 0) & (True if used is None else used)
+        return self.loss.fault(self.y_name, self.y, self.dtype, counts)
+
+    def wrong_number(self, used: np.ndarray | None = None) -> str | None:
+        """The sentence that names the first NaN or infinity, in x or y, or number that becomes one in the network's dtype."""
+        return data.first_non_finite(self.x_name, self.x, self.x_titles, self.dtype, used) or data.first_non_finite(
+            self.y_name, self.y, None, self.dtype, used
+        )
 
 
 class Evaluation:
     """The cost of a network over samples."""
 
     def __init__(self, net: Sequential, loss: losses.Loss, samples: Samples):
-        check_last_activation(net, loss)
         self.net, self.loss, self.samples = net, loss, samples
 
     def block(self, purpose: str = "inference") -> SliceBlock:
@@ -78,23 +99,24 @@ class Evaluation:
                 for array in in_files:
                     mapped.give_back(array, first, last)
         total = block.number("cost")
-        if not np.isfinite(total) and (found := samples.non_finite()):
+        if not np.isfinite(total) and (found := samples.wrong_number()):
             raise ValueError(found)
         return total / block.number("weight")
 
 
-def validation_pair(validation_data: Any) -> tuple[Any, Any]:
-    if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
-        raise TypeError(f"validation_data: got {type(validation_data).__name__}, expected a pair (x, y)")
-    return validation_data[0], validation_data[1]
+def parts_of_validation(validation_data: Any) -> tuple[Any, Any, Any]:
+    """x, y and weights, None without any."""
+    if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
+        got = type(validation_data).__name__
+        got += f" of {len(validation_data)}" if isinstance(validation_data, tuple | list) else ""
+        raise TypeError(f"validation_data: got {got}, expected a pair (x, y), or (x, y, sample_weight)")
+    x, y, *weights = validation_data
+    return x, y, weights[0] if weights else None
 
 
 def as_validation(net: Sequential, loss: losses.Loss, validation_data: Any) -> Evaluation | None:
     """The validation data of a fit, all of it finite; None for None."""
     if validation_data is None:
         return None
-    pair = validation_pair(validation_data)
-    validation = Evaluation(net, loss, Samples(net, loss, *pair, names="validation_x validation_y"))
-    if found := validation.samples.non_finite():
-        raise ValueError(found)
-    return validation
+    samples = Samples(net, loss, *parts_of_validation(validation_data), names=VALIDATION)
+    return Evaluation(net, loss, samples.checked(x=True))

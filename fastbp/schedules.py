@@ -27,24 +27,43 @@ def real_number(
     below: float | None = None,
 ) -> float:
     """`value` as a Python float; TypeError if it is no real number, ValueError if it is not finite or out of bounds."""
-    bounds = ((">=", at_least), (">", above), ("<", below))
-    limits = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
-    expected = f"a finite number {limits}".rstrip()
+    expected = _expected(at_least, above, below)
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}: got {value!r}, expected {expected}")
     try:
         number = float(value)
     except OverflowError:  # an int beyond float64
         number = math.inf
-    inside = (
+    if not _inside(number, at_least, above, below):
+        raise ValueError(f"{name}: got {value!r}, expected {expected}")
+    return number
+
+
+def _expected(at_least: float | None, above: float | None, below: float | None) -> str:
+    bounds = ((">=", at_least), (">", above), ("<", below))
+    limits = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
+    return f"a finite number {limits}".rstrip()
+
+
+def _inside(number: float, at_least: float | None, above: float | None, below: float | None) -> bool:
+    return (
         math.isfinite(number)
         and (at_least is None or number >= at_least)
         and (above is None or number > above)
         and (below is None or number < below)
     )
-    if not inside:
-        raise ValueError(f"{name}: got {value!r}, expected {expected}")
-    return number
+
+
+def check_held(
+    name: str, value: float, dtype: Any, *,
+    at_least: float | None = None, above: float | None = None, below: float | None = None,
+) -> None:  # fmt: skip
+    """ValueError for a `real_number` that `dtype` rounds to 0, or to what is out of bounds."""
+    with np.errstate(over="ignore", under="ignore"):
+        rounded = float(np.dtype(dtype).type(value))
+    if (rounded == 0 and value != 0) or not _inside(rounded, at_least, above, below):
+        dtype, expected = np.dtype(dtype), _expected(at_least, above, below)
+        raise ValueError(f"{name}: got {value!r}, which is {rounded:g} in {dtype}, expected {expected} in {dtype}")
 
 
 def whole_number(name: str, value: Any, *, at_least: int) -> int:

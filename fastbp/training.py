@@ -13,8 +13,8 @@ from fastbp.checkpoints import Checkpoint
 from fastbp.epochs import Fit
 from fastbp.history import History
 from fastbp.mapped import read_in_any_order
-from fastbp.metrics import as_metrics
-from fastbp.model import Sequential, check_last_activation
+from fastbp.metrics import as_metrics, for_samples
+from fastbp.model import Sequential, check_loss
 from fastbp.rollback import RefusedData, Snapshot
 from fastbp.samples import Evaluation, Samples, as_validation
 from fastbp.schedules import whole_number
@@ -34,7 +34,7 @@ def fit(
     batch_size: int | None,
     epochs: int,
     shuffle: bool | None,
-    validation_data: tuple[Any, Any] | None,
+    validation_data: tuple[Any, ...] | None,
     sample_weight: Any,
     callbacks: Any,
     metrics: Iterable[Any],
@@ -44,8 +44,9 @@ def fit(
     """Train `net` on x (rows, inputs), real numbers of any dtype, and y (labels, or targets (rows, outputs)).
 
     An epoch goes once over the rows, shuffled anew each time unless `shuffle` is False, in minibatches of batch_size (32);
-    the last may be smaller. Costs are means over samples, weighted by sample_weight. Metrics are measured after each epoch,
-    on the validation data where there are any, otherwise on x and y. A second fit goes on where the first ended; with
+    the last may be smaller. Costs are means over samples, weighted by sample_weight. validation_data: (x, y), or (x, y,
+    sample_weight) for a weighted cost. Metrics are measured after each epoch, on the validation data where there are any,
+    otherwise on x and y, all rows alike. A second fit goes on where the first ended; with
     another kind of optimizer the moments begin anew.
 
     x and y: arrays, lists, tensors, frames and columns of pandas, polars and pyarrow; what lies in memory as an array does is
@@ -60,13 +61,15 @@ def fit(
 
     A `Checkpoint` among the callbacks makes a fit that was killed go on. See `fastbp.callbacks` for others.
 
-    Raises, with the network as it was before: TypeError and ValueError for what it cannot take, NaN and infinity in x, y or
-    sample_weight included. FloatingPointError when the cost of finite data is not finite: the network keeps the parameters
-    of the last finite epoch. KeyboardInterrupt passes through, and what functions of yours raise (a layer, an activation, a
-    cost): network and `net.history` are usable, and hold what the steps before it taught the network.
+    Raises, with the network as it was before: TypeError and ValueError for what it cannot take; NaN, infinity and what is
+    infinite in the network's dtype included, in x, y, sample_weight and hyper-parameters, and a y that the cost cannot mean
+    (labels or rows of probabilities for classes, from 0 to 1 for binary_cross_entropy, at least 0 for poisson).
+    FloatingPointError when the cost of finite data is not finite: the network keeps the parameters of the last finite epoch.
+    KeyboardInterrupt passes through, and what functions of yours raise (a layer, an activation, a cost): network and
+    `net.history` are usable, and hold what the steps before it taught the network.
     """
-    loss, optimizer = losses.as_loss(loss), optimizers.as_optimizer(optimizer)
-    check_last_activation(net, loss)
+    loss, optimizer = losses.as_loss(loss), optimizers.as_optimizer(optimizer, net.dtype)
+    check_loss(net, loss)
     epochs = whole_number("epochs", epochs, at_least=1)
     measured = as_metrics(metrics)
     if are_batches(x, y):
@@ -76,9 +79,13 @@ def fit(
         if steps_per_epoch is not None:
             raise ValueError(f"steps_per_epoch: got {steps_per_epoch!r} beside arrays, expected None")
         batch_size = whole_number("batch_size", BATCH_SIZE if batch_size is None else batch_size, at_least=1)
-        samples = Samples(net, loss, x, y, sample_weight)
+        samples = Samples(net, loss, x, y, sample_weight).checked()
         task = task_of_rows(net, samples, loss, optimizer, batch_size, epochs, shuffle is None or bool(shuffle))
     validation = as_validation(net, loss, validation_data)
+    if measured:
+        watched = validation.samples if validation is not None else task.samples
+        assert watched is not None
+        measured = for_samples(measured, loss, getattr(net.layers[-1], "activation", None), watched.y)
     watchers = callbacks_module.as_callbacks(callbacks)
     if progress:
         watchers = (*watchers, callbacks_module.Progress(epochs))

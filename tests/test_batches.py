@@ -123,3 +123,39 @@ def test_what_comes_too_late_to_refuse_leaves_what_was_learned(source, message):
         net.fit(**source())
     twin.fit([(X, Y)]) if "shape" in message else twin.fit(batches())
     assert net.parameters.tobytes() == twin.parameters.tobytes()
+
+
+@pytest.mark.parametrize("first", [0.0, 1e-60])
+def test_a_minibatch_without_weight_is_as_in_arrays(first):
+    """Also where its weights are too small for float32 beside the others, and where it comes first."""
+    weights = np.concatenate([np.full(32, first), np.ones(32), np.zeros(36)])
+    net, twin = network(), network()
+    net.fit(batches(32, X, Y, weights), epochs=2)
+    twin.fit(X, Y, sample_weight=weights, shuffle=False, epochs=2)
+    assert outcome(net) == outcome(twin)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1e-60])
+def test_an_epoch_without_any_weight_is_refused_and_changes_nothing(weight):
+    net, twin = network(), network()
+    for fitted in (net, twin):
+        fitted.fit(batches())
+    before = net.parameters.tobytes()
+    with pytest.raises(
+        ValueError, match="sample_weight: got 0 in float32 in every row of epoch 1, expected at least one"
+    ):
+        net.fit(batches(32, X, Y, np.full(100, weight)))
+    assert net.parameters.tobytes() == before
+    for fitted in (net, twin):
+        fitted.fit(batches())
+    assert net.parameters.tobytes() == twin.parameters.tobytes()
+
+
+def test_a_minibatch_without_weight_by_hand():
+    net = network()
+    cost, delta = fb.losses.softmax_cross_entropy(net.forward(X[:32]), Y[:32], np.zeros(32))
+    assert cost == 0
+    assert not delta.any()
+    net.backward(delta)
+    net.step(fb.SGD(0.1))
+    assert net.parameters.tobytes() == network().parameters.tobytes()

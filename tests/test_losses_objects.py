@@ -19,6 +19,7 @@ F64 = np.dtype(np.float64)
 Z = 0.5 + np.abs(numbers((7, 3), F64))
 Z /= Z.sum(axis=1, keepdims=True)  # probabilities, which all costs take
 T = np.abs(numbers((7, 3), F64, seed=2))
+T /= T.sum(axis=1, keepdims=True)
 LABELS = np.arange(7) % 3
 
 

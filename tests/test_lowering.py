@@ -35,7 +35,7 @@ FITS = """
     del compiled[:]
     print(
         events((301, 203, 67, 11), 300, 77)  # shared, too, and one layer more
-        + events((1, 1), 5, 2)  # a layer alone
+        + events((1, 2), 5, 2)  # a layer alone
         + events((70, 20, 31, 44, 5, 9), 9, 40)  # a single minibatch
         + events((5, 7, 3), 20, 8)
         + events((5, 7, 3), 700, 700),  # gradients are stored

@@ -20,7 +20,7 @@ def add_to(commands: Any) -> None:
     add("sizes", type=chain, metavar="SIZES", help="of inputs, layers and outputs, as 784-128-10")
     add("--batch-size", type=int, default=32, metavar="ROWS", help="rows in a minibatch (%(default)s)")
     add("--activation", default="relu", metavar="NAME", help="of the hidden layers (%(default)s)")
-    add("--loss", default="softmax_cross_entropy", metavar="NAME", help="(%(default)s)")
+    add("--loss", metavar="NAME", help="(softmax_cross_entropy, or with one output mean_squared_error)")
     add("--optimizer", default="sgd", metavar="NAME", help="sgd, adam, adamw, rmsprop or adagrad (%(default)s)")
     add("--dtype", choices=("float32", "float64"), default="float32", help="(%(default)s)")
     add("--threads", type=int, metavar="N", help="at most (all cores)")

@@ -19,9 +19,9 @@ from fastbp.engine.walk import has_raised
 @functools.cache
 def few_predictor(dtype: str, x_dtype: str) -> Callable[[int, np.ndarray], np.ndarray | None]:
     """predict_few(network, x): the output of the Network of `dtype` at an address for x, two-dimensional and of x_dtype;
-    None where x has other columns than the network inputs, no rows, or more than its batch size, and where a function of
-    the user's raises something."""
-    real = getattr(types, dtype)
+    None where x has other columns than the network inputs, no rows, or more than its batch size, where a function of the
+    user's raises something, and where the output is not finite because `dtype` may not hold what x_dtype does."""
+    real, may_overflow = getattr(types, dtype), dtype != x_dtype == "float64"
 
     def predict_few(network, x):
         t = fetch(Network, network)
@@ -34,6 +34,10 @@ def few_predictor(dtype: str, x_dtype: str) -> Callable[[int, np.ndarray], np.nd
         if has_raised(network):
             write(network + AT_RAISED, 0)
             return None
+        if may_overflow:
+            for y in out.flat:
+                if not np.isfinite(y):
+                    return None
         return out
 
     x_type = types.Array(getattr(types, x_dtype), 2, "A", readonly=True)  # any strides, and only read

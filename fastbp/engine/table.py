@@ -41,6 +41,9 @@ class Network(NamedTuple):
     takes_labels: int
     loss_parameter: float
     loss_scale: float  # what the cost is multiplied by
+    least_target: float  # what y may hold that are no labels
+    most_target: float
+    sum_tolerance: float  # by how much the sum of a row of them may differ from 1; infinity: it may be anything
     penalty: (
         float  # of the weights: penalty |w|^2 / 2 over the sum of the minibatch's sample weights is added to the cost
     )

@@ -11,6 +11,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from fastbp._check import (
+    ANY_INTEGER,
     CLEAR,
     COPIED,
     DELTA,
@@ -18,11 +19,13 @@ from fastbp._check import (
     FLOAT64,
     GRADIENTS,
     INPUT_DELTA,
+    LABEL_COLUMN,
     MOMENTS,
-    NEGATIVE,
     NO_ROW,
+    NO_WEIGHT,
     NOT_AN_ARRAY,
     NOT_ARRAY,
+    NOT_HELD,
     NOTHING,
     ORDER,
     OUT,
@@ -34,6 +37,9 @@ from fastbp._check import (
     WRONG_DTYPE,
     WRONG_LABEL,
     WRONG_NDIM,
+    WRONG_SUM,
+    WRONG_TARGET,
+    WRONG_WEIGHT,
     Array,
     X,
     Y,
@@ -149,25 +155,115 @@ def check_y(fault, t, x, y):
     """y has a label, or the targets of all outputs, for each row of x."""
     labels = y.ndim == 1 and t.takes_labels != 0
     if labels and (y.kind == FLOAT32 or y.kind == FLOAT64):
-        return refuse(fault, WRONG_DTYPE, Y, 0, y.kind, NETWORK_NAME, INT64_KIND)
+        return refuse(fault, WRONG_DTYPE, Y, 0, y.kind, -1, ANY_INTEGER)
     one_column = labels or (y.ndim == 1 and t.outputs == 1)
     if not check_real(fault, Y, y, 1 if one_column else 2):
         return False
+    if t.takes_labels != 0 and y.ndim == 2 and y.columns == 1 and t.outputs > 1:
+        return refuse(fault, LABEL_COLUMN, Y, 0, y.kind, NETWORK_NAME, t.outputs)
     if not (one_column or check_length(fault, Y, 1, y.columns, NETWORK_NAME, t.outputs)):
         return False
     return check_length(fault, Y, 0, y.rows, X, x.rows) and (not labels or check_labels(fault, y, t.outputs))
 
 
+class Result(NamedTuple):
+    """Where code leaves a number."""
+
+    value: float
+
+
+NO_RESULT = Result(0.0)
+
+
 @inner
-def check_weights(fault, x, weights):
-    if weights.kind == NOTHING:
+def bits_of(number):
+    """A float64 as a Fault holds it."""
+    return read(on_stack(Result(number)), np.int64)
+
+
+@inner
+def weight_at(weights, i):
+    return 1.0 if weights.kind == NOTHING else number_at(weights.address + i * weights.row_stride, weights.kind)
+
+
+@inner
+def check_targets(fault, t, y, weights):
+    """y holds targets that the cost can mean, in all rows whose weight is not 0."""
+    expected = 2 if t.takes_labels != 0 else 1 if t.most_target < np.inf else 0
+    for i in range(y.rows):
+        total, wrong, outside = 0.0, 0.0, False
+        for j in range(y.columns):
+            target = number_at(y.address + i * y.row_stride + j * y.column_stride, y.kind)
+            total += target
+            if not t.least_target <= target <= t.most_target:
+                wrong, outside = target, True
+        if (outside or not abs(total - 1.0) <= t.sum_tolerance) and weight_at(weights, i) != 0:
+            got = bits_of(wrong if outside else total)
+            return refuse(fault, WRONG_TARGET if outside else WRONG_SUM, Y, i, got, 0, expected)
+    return True
+
+
+@inner
+def check_meaning(fault, t, y, weights):
+    """The cost can mean y, whose shape and labels are right: most costs take any numbers."""
+    labels = t.takes_labels != 0 and y.ndim == 1
+    return labels or t.least_target == -np.inf or check_targets(fault, t, y, weights)
+
+
+def weights_checker(real):
+    """check_weights(fault, x, weights, minibatch): weights are None, or numbers of at least 0 for each row of x, of which
+    `real` holds the largest; those that it rounds to 0 count as 0 beside larger ones. All may be 0 in a minibatch."""
+    kind = kind_of_dtype(real)
+
+    @inner
+    def check_weights(fault, x, weights, minibatch):
+        if weights.kind == NOTHING:
+            return True
+        if not check_real(fault, SAMPLE_WEIGHT, weights, 1):
+            return False
+        largest, row = 0.0, 0
+        for i in range(weights.rows):
+            weight = weight_at(weights, i)
+            if not (weight >= 0 and real(weight) < np.inf):
+                return refuse(fault, WRONG_WEIGHT, SAMPLE_WEIGHT, i, bits_of(weight), 0, kind)
+            if weight > largest:
+                largest, row = weight, i
+        if largest == 0 and weights.rows > 0 and not minibatch:
+            return refuse(fault, NO_WEIGHT, SAMPLE_WEIGHT, 0, 0, 0, 0)
+        if largest > 0 and real(largest) == 0:
+            return refuse(fault, WRONG_WEIGHT, SAMPLE_WEIGHT, row, bits_of(largest), 0, kind)
+        return check_length(fault, SAMPLE_WEIGHT, 0, weights.rows, X, x.rows)
+
+    return check_weights
+
+
+def holding_checker(real):
+    """check_held(fault, name, x): `real` holds all finite numbers in x. Looked at where a result is not finite: before, it
+    would cost a small network as much as its arithmetic."""
+    kind = kind_of_dtype(real)
+
+    @inner
+    def check_held(fault, name, x):
+        if kind == FLOAT64 or x.kind != FLOAT64:
+            return True
+        for i in range(x.rows):
+            for j in range(x.columns):
+                number = number_at(x.address + i * x.row_stride + j * x.column_stride, x.kind)
+                if np.isfinite(number) and not np.isfinite(real(number)):
+                    return refuse(fault, NOT_HELD, name, i, bits_of(number), 0, kind)
         return True
-    if not check_real(fault, SAMPLE_WEIGHT, weights, 1):
-        return False
-    for i in range(weights.rows):
-        if not number_at(weights.address + i * weights.row_stride, weights.kind) >= 0:
-            return refuse(fault, NEGATIVE, SAMPLE_WEIGHT, i, 0, 0, 0)
-    return check_length(fault, SAMPLE_WEIGHT, 0, weights.rows, X, x.rows)
+
+    return check_held
+
+
+@inner
+def all_finite(x):
+    """Whether all numbers in the Array x are finite."""
+    for i in range(x.rows):
+        for j in range(x.columns):
+            if not np.isfinite(number_at(x.address + i * x.row_stride + j * x.column_stride, x.kind)):
+                return False
+    return True
 
 
 @inner
@@ -178,7 +274,7 @@ def check_order(fault, x, order):
     if order.kind == NOT_AN_ARRAY:
         return refuse(fault, NOT_ARRAY, ORDER, 0, 0, 0, INT64_KIND)
     if order.kind != INT64_KIND:
-        return refuse(fault, WRONG_DTYPE, ORDER, 0, order.kind, NETWORK_NAME, INT64_KIND)
+        return refuse(fault, WRONG_DTYPE, ORDER, 0, order.kind, -1, INT64_KIND)
     if order.ndim != 1:
         return refuse(fault, WRONG_NDIM, ORDER, 0, order.ndim, 0, 1)
     for i in range(order.rows):
@@ -207,12 +303,15 @@ def over_samples(slice_code):
     """Code that checks the Samples at `args`, runs a slice over all of them, and leaves the mean cost."""
 
     def make(real):
+        check_weights, check_held = weights_checker(real), holding_checker(real)
+
         @inner
         def checked(t, a, x, y, weights, order, fault):
             return (
                 check_x(fault, t, x, a.most)
                 and check_y(fault, t, x, y)
-                and check_weights(fault, x, weights)
+                and check_weights(fault, x, weights, a.most != 0)
+                and check_meaning(fault, t, y, weights)
                 and check_order(fault, x, order)
                 and check_some_rows(fault, x, order)
             )
@@ -233,6 +332,8 @@ def over_samples(slice_code):
                 cost = read(s + AT_COST, np.float64) / weight if weight != 0.0 else 0.0
                 write(a.cost, cost if read(s + AT_STOPPED, np.int64) < 0 else np.nan)
                 end_turn(a.network)
+                if not np.isfinite(read(a.cost, np.float64)) and check_held(fault, X, x):
+                    check_held(fault, Y, y)
             return 0
 
         return samples_code
@@ -254,7 +355,7 @@ def evaluate_code(real):
 def check_rows_and_out(fault, t, x, out, kind):
     return (
         check_x(fault, t, x, 0)
-        and check_floats(fault, OUT, out, 2, OUT, kind)
+        and check_floats(fault, OUT, out, 2, NETWORK_NAME, kind)
         and check_shape(fault, OUT, out, x.rows, X, t.outputs, NETWORK_NAME)
         and check_output(fault, OUT, out)
         and check_apart_from_any(fault, OUT, out, X, x)
@@ -263,7 +364,7 @@ def check_rows_and_out(fault, t, x, out, kind):
 
 @code_per_dtype
 def forward_code(real):
-    kind = kind_of_dtype(real)
+    kind, check_held = kind_of_dtype(real), holding_checker(real)
 
     def forward_code(network, x, out, trains, region, fault):
         if not check_training(fault, network):
@@ -276,6 +377,8 @@ def forward_code(real):
             else:
                 call(predict_slice(real), (s, region))
                 write(network + AT_ROWS, 0)  # no backward pass may follow
+            if kind != FLOAT64 and given.kind == FLOAT64 and not all_finite(result) and not check_held(fault, X, given):
+                write(network + AT_ROWS, 0)
             end_turn(network)
         return 0
 
@@ -290,7 +393,7 @@ def backward_code(real):
     def checked(t, d, below, fault):
         return (
             check_real(fault, DELTA, d, 2)
-            and check_floats(fault, DELTA, d, 2, DELTA, kind)
+            and check_floats(fault, DELTA, d, 2, NETWORK_NAME, kind)
             and check_shape(fault, DELTA, d, t.rows, X, t.outputs, NETWORK_NAME)
             and (
                 below.kind == NOTHING
@@ -380,21 +483,13 @@ def step(training):
     raise_fault(fault)
 
 
-class Result(NamedTuple):
-    """Where code leaves a number."""
-
-    value: float
-
-
-NO_RESULT = Result(0.0)
-
-
 @kernel
 def train_step(training, x, y, sample_weight=None):
     """One step of training on a minibatch of 1 to batch_size rows; returns its cost, from before the update.
 
     x (K, inputs): real numbers of any dtype; y: integer labels (K,), or targets (K, outputs); sample_weight (K,) or None.
-    When the cost is not finite the step is not taken, and NaN is returned. Raises ShapeError or DtypeError.
+    When the cost is not finite the step is not taken, and NaN is returned. Raises ShapeError or DtypeError, the first also
+    for targets that the cost cannot mean, and in place of NaN for numbers that the network's dtype does not hold.
     """
     cost, fault = on_stack(NO_RESULT), on_stack(CLEAR)
     most = training.network[BATCH_SIZE]
@@ -410,7 +505,7 @@ def train_epoch(training, x, y, order=None, sample_weight=None):
     """Steps of training over the rows of x in `order` (int64 row numbers; None: as they lie), batch_size at a time, the
     last minibatch with what is left; returns the mean cost over the samples. Arguments otherwise as `train_step`.
 
-    Stops, and returns NaN, before a step whose cost is not finite.
+    Stops, and returns NaN or raises what `train_step` does, before a step whose cost is not finite.
     """
     cost, fault = on_stack(NO_RESULT), on_stack(CLEAR)
     block = Samples(written(training), describe(x), describe(y), describe(sample_weight), describe(order), 0, cost)

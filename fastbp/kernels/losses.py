@@ -14,6 +14,7 @@ from fastbp._check import (
     CLEAR,
     DELTA,
     INTEGER,
+    LABEL_COLUMN,
     LABEL_SMOOTHING,
     NOT_TARGETS,
     NOTHING,
@@ -73,6 +74,8 @@ AT_MEAN = 8 * Options._fields.index("mean")
 @inner
 def check_labels(fault, name, labels, z, out, size):
     """labels has one dimension, a row for each of z, and shares no memory with out."""
+    if labels.ndim == 2 and labels.columns == 1 and z.columns > 1:
+        return refuse(fault, LABEL_COLUMN, Y, 0, labels.kind, name, z.columns)
     if labels.ndim != 1:
         return refuse(fault, NOT_TARGETS, Y, labels.ndim, labels.kind, 0, z.kind)
     if not check_length(fault, Y, 0, labels.rows, name, z.rows):
@@ -198,7 +201,8 @@ quantile_body = cost.single("quantile")
 def softmax_cross_entropy(z, y, out=None, sample_weight=None, label_smoothing=0.0):
     """The mean of -sum(t_j log(softmax(z)_j)), and its derivative by z: (sum(t) softmax(z) - t) / K.
 
-    z (K, m): logits, float32 or float64. y: integer labels (K,), or (K, m) of the dtype of z, one-hot or probabilities.
+    z (K, m): logits, float32 or float64. y: integer labels (K,), or (K, m) of the dtype of z, one-hot or probabilities (other
+    numbers are not refused: they weigh the terms).
     t = (1 - label_smoothing) y + label_smoothing / m (Szegedy et al. 2016), y one-hot. sample_weight (K,): of the dtype
     of z, or None. out (K, m): gets the derivative; it may be z itself, and is allocated when None. Any strides. Returns
     (cost, out), cost a float64. Raises ShapeError (a ValueError; also for a label out of range) or DtypeError (a
@@ -233,8 +237,8 @@ def negative_log_likelihood(p, y, out=None, sample_weight=None):
 def binary_cross_entropy(z, y, out=None, sample_weight=None):
     """The mean of log(1 + exp(z)) - y z over all elements, and its derivative by z: (sigmoid(z) - y) / (K m).
 
-    z (K, m): logits. y (K, m): targets from 0 to 1. sample_weight, out, the result and the errors: as in
-    `mean_squared_error`.
+    z (K, m): logits. y (K, m): targets from 0 to 1, which is not looked at. sample_weight, out, the result and the errors: as
+    in `mean_squared_error`.
     """
     delta = output_like(out, z)
     fault, options = on_stack(CLEAR), on_stack(Options(0.0, 0.0, 0.0))

@@ -77,7 +77,7 @@ def fit_lbfgs(
     """Train the network; sets `n_iter_` and `loss_`, warns where it did not converge. ValueError, with the weights of before,
     where the loss is not finite."""
     before = net.parameters.copy()
-    cost = Cost(net, objective, samples_of(net, objective.loss, X, y, weights), penalty_of(estimator))
+    cost = Cost(net, objective, samples_of(net, objective.loss, X, y, weights).checked(), penalty_of(estimator))
     result = scipy.optimize.minimize(
         cost, net.parameters.astype(np.float64), method="L-BFGS-B", jac=True,
         options={"maxfun": estimator.max_fun, "maxiter": estimator.max_iter, "gtol": estimator.tol},

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from fastbp import data
 from fastbp.engine import steps
 from fastbp.engine.memory import State, make_training, set_fields
 from fastbp.engine.sparse_rows import SPARSE_ROWS, SparseRows, predict_sparse, sparse_forward
@@ -21,7 +22,7 @@ from fastbp.jobs import Plan
 from fastbp.losses import Loss
 from fastbp.lowering import Description, lowered, raise_from
 from fastbp.model import PREDICT_ROWS, Sequential
-from fastbp.samples import Evaluation, Samples
+from fastbp.samples import TRAINING, Evaluation, Samples
 
 DENSE_BYTES = 1 << 28  # a matrix of so many is made dense at once
 BYTES_AT_ONCE = 1 << 25  # of a larger one, so many
@@ -82,12 +83,19 @@ class Prediction:
 class SparseSamples(Samples):
     """Samples whose x is sparse; compiled code can read a `part_of` them."""
 
-    def __init__(self, net: Sequential, loss: Loss, x: Any, y: Any, weights: Any = None, names: str = "x y"):
+    def __init__(self, net: Sequential, loss: Loss, x: Any, y: Any, weights: Any = None, names: str = TRAINING):
         super().__init__(net, loss, np.broadcast_to(np.zeros((), x.dtype), x.shape), y, weights, names)
         self.sparse = x
 
-    def non_finite(self) -> str | None:
-        return None  # the estimators have looked at the data
+    def wrong_number(self, used: np.ndarray | None = None) -> str | None:
+        """As of dense samples, but for the column; the estimators have looked for NaN and infinity."""
+        values = self.sparse.data
+        if not data.first_overflow(self.x_name, values, self.dtype):
+            return None
+        with np.errstate(over="ignore"):
+            place = np.argmin(np.isfinite(values.astype(self.dtype)))
+        row = np.searchsorted(self.sparse.indptr, place, side="right") - 1
+        return f"{self.x_name}: got {values[place].item()!r} in row {row}, expected numbers that {self.dtype} holds"
 
 
 def part_of(samples: Samples, rows: Any) -> Samples:
@@ -99,7 +107,7 @@ def part_of(samples: Samples, rows: Any) -> Samples:
     return some
 
 
-def samples_of(net: Sequential, loss: Loss, x: Any, y: Any, weights: Any = None, names: str = "x y") -> Samples:
+def samples_of(net: Sequential, loss: Loss, x: Any, y: Any, weights: Any = None, names: str = TRAINING) -> Samples:
     """Samples of a dense or sparse x."""
     kind = SparseSamples if scipy.sparse.issparse(x) else Samples
     return kind(net, loss, x, y, weights, names)
@@ -179,6 +187,7 @@ def evaluated(evaluation: Evaluation) -> float:
     for rows in parts_of(samples.sparse):
         part = part_of(samples, rows)
         weight = len(part) if part.weights is None else float(part.weights.sum())
-        total += weight * Evaluation(evaluation.net, evaluation.loss, part).cost()
+        if weight:
+            total += weight * Evaluation(evaluation.net, evaluation.loss, part).cost()
         total_weight += weight
     return total / total_weight

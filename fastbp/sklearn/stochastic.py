@@ -11,7 +11,7 @@ from fastbp.callbacks import Callback, EarlyStopping, end_fit
 from fastbp.checkpoints import Checkpoint
 from fastbp.jobs import Alone, Plan, Work
 from fastbp.model import Sequential
-from fastbp.samples import Evaluation
+from fastbp.samples import VALIDATION, Evaluation
 from fastbp.sklearn.hooks import Hooks
 from fastbp.sklearn.objective import Objective
 from fastbp.sklearn.solvers import Rate, optimizer_of, penalty_of
@@ -36,9 +36,10 @@ class Epochs:
     ):  # fmt: skip
         self.net, self.objective, self.held, self.epochs, self.data = net, objective, held, epochs, data
         loss, optimizer, validation = objective.loss, optimizer_of(estimator), None
+        optimizer.check(net.dtype)
         if held is not None:
-            validation = Evaluation(net, loss, samples_of(net, loss, *held, names="validation_x validation_y"))
-        samples = samples_of(net, loss, *data)
+            validation = Evaluation(net, loss, samples_of(net, loss, *held, names=VALIDATION).checked(x=True))
+        samples = samples_of(net, loss, *data).checked()
         if rate is not None:
             net._rule = None  # what does not go on begins with new moments
         plan = Plan(net, loss, optimizer, batch_size, epochs, samples, validation)

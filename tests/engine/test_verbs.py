@@ -38,11 +38,11 @@ def state(net, training):
 # ---------------------------------------------------------------------------------------------------------------- error
 
 BAD = {
-    "x of other columns": ("train_step", (X[:8, :4], Y[:8]), ValueError, "x: got 4 columns, expected 5, as in network"),
+    "x of other columns": ("train_step", (X[:8, :4], Y[:8]), ValueError, "x: got 4 columns, expected 5, as in the network"),
     "too many rows": ("train_step", (X[:9], Y[:9]), ValueError, "x: got 9 rows, expected 1 to 8, the batch size"),
     "no rows": ("train_step", (X[:0], Y[:0]), ValueError, "x: got 0 rows, expected 1 to 8, the batch size"),
     "one dimension": ("train_step", (X[0], Y[:8]), ValueError, "x: got 1 dimensions, expected 2"),
-    "complex x": ("train_step", (X[:8].astype(complex), Y[:8]), TypeError, "x: got dtype another dtype, expected"),
+    "complex x": ("train_step", (X[:8].astype(complex), Y[:8]), TypeError, "x: got dtype complex128, expected"),
     "x no array": ("train_step", (5.0, Y[:8]), TypeError, "x: got no NumPy array, expected one of float32 or float64"),
     "label too large": ("train_step", (X[:8], Y[:8] + 1), ValueError, "y: got label 3 in row 2, expected 0 to 2"),
     "label below 0": ("train_step", (X[:8], Y[:8] - 1), ValueError, "y: got label -1 in row 0, expected 0 to 2"),

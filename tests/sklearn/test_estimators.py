@@ -326,3 +326,25 @@ def test_an_estimator_whose_parameters_are_read_only_is_left_alone(solver):
     with pytest.raises(ValueError, match="parameters: got a vector that was made read-only"):
         e.fit(X, Y)
     np.testing.assert_array_equal(e.predict(X), before)
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_a_y_that_the_loss_cannot_mean_is_refused(solver):
+    x, y = np.random.default_rng(0).standard_normal((30, 3)), np.arange(30) - 1.0
+    e = MLPRegressor(fb.losses.poisson, solver=solver)
+    with pytest.raises(ValueError, match=r"y: got -1\.0 in row 0, column 0, expected numbers of at least 0"):
+        e.fit(x, y)
+    assert not hasattr(e, "loss_")
+
+
+def test_validation_data_are_looked_at_as_training_data_are():
+    x, y = np.random.default_rng(0).standard_normal((30, 3)), np.arange(30.0)
+    with pytest.raises(ValueError, match=r"y: got -3\.0 in row 4, column 0, expected numbers of at least 0"):
+        MLPRegressor(fb.losses.poisson).fit(x, y, validation_data=(x, np.where(y == 4, -3, y)))
+
+
+def test_hyper_parameters_that_a_float32_network_cannot_hold_are_named():
+    x, y = np.random.default_rng(0).standard_normal((30, 3)).astype(np.float32), np.arange(30) % 2
+    with pytest.raises(ValueError, match="epsilon: got 1e-46, which is 0 in float32"):
+        MLPClassifier(epsilon=1e-46).fit(x, y)
+    MLPClassifier(epsilon=1e-46, max_iter=1).fit(x.astype(np.float64), y)

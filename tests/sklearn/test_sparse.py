@@ -32,6 +32,7 @@ CASES = [
         {"sample_weight": rng.uniform(1, 2, 90)},
     ),
     (MLPRegressor, {"shuffle": False}, {"validation_data": (X[:40], Y[:40], rng.uniform(1, 2, 40))}),
+    (MLPRegressor, {}, {"validation_data": (X, Y, np.repeat([1.0, 0.0], [35, 55]))}),  # parts without weight
 ]
 
 
