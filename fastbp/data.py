@@ -260,9 +260,9 @@ class Standardizer:
             raise ValueError(f"x: got {got}, expected values whose squares float64 can hold")
         return cls(mean, scale)
 
-    def transform(self, x: np.ndarray, dtype: Any = np.float32) -> np.ndarray:
-        """(x - mean) / scale, computed in float64, as `dtype` in C order; x (rows, columns). ValueError, with its place, for a
-        number that is finite in x and not in `dtype`."""
+    def transform(self, x: np.ndarray, dtype: Any = np.float32, titles: Sequence[Any] | None = None) -> np.ndarray:
+        """(x - mean) / scale, computed in float64, as `dtype` in C order; x (rows, columns). ValueError, with its place and the
+        column's title, if there is one, for a number that is finite in x and not in `dtype`."""
         out = np.empty(x.shape, dtype)
         for part, rows in in_parts(x):
             with np.errstate(over="ignore", invalid="ignore"):
@@ -271,6 +271,7 @@ class Standardizer:
             if lost.any():
                 row, column = np.argwhere(lost)[0]
                 got, place = part[row, column].item(), f"row {rows.start + row}, column {column}"
+                place += f" ({titles[column]!r})" if titles else ""
                 raise ValueError(f"x: got {got!r} in {place}, expected numbers that {out.dtype} holds when scaled")
         return out
 

@@ -331,7 +331,9 @@ class Recipe(NamedTuple):
     def inputs(self, x: np.ndarray) -> np.ndarray:
         """x (rows, features) as the network takes it, float32; ValueError for what float32 does not hold, scaled."""
         with np.errstate(over="ignore"):
-            inputs = self.x.transform(x) if self.x is not None else np.ascontiguousarray(x, np.float32)
+            inputs = (
+                self.x.transform(x, titles=self.features) if self.x is not None else np.ascontiguousarray(x, np.float32)
+            )
         if not np.isfinite(inputs).all():
             row, column = (int(i[0]) for i in np.nonzero(~np.isfinite(inputs)))
             got = f"got {x[row, column].item()!r} in row {row}, column {column} ({self.features[column]!r})"

@@ -173,9 +173,10 @@ def test_the_comparison_with_scikit_learn_prints_a_table(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["sklearn_compare", "--seeds", "2", "--folds", "2", "--repetitions", "1", "iris"])
     sklearn_compare.main()
     figure = r"[\d.]+"
+    seconds = rf"{figure} s \(\d+ threads?\)"
     lines = capsys.readouterr().out.splitlines()
     assert re.fullmatch(
-        rf"iris +fit +{figure} s, scikit-learn +{figure} s, +{figure} times as fast  score {figure}, "
+        rf"iris +fit +{seconds}, scikit-learn +{seconds}, +{figure} times as fast  score {figure}, "
         rf"scikit-learn {figure} \+- {figure}, p = {figure}",
         lines[0],
     )

@@ -527,7 +527,7 @@ RESOLVES_ONCE = """
 def test_code_is_compiled_once_whatever_the_strides_and_the_literals(run_python):
     """Wrappers: one for each set of argument types of compiled code, and from Python one for all layouts, and one for
     read-only arrays."""
-    assert run_python(RESOLVES_ONCE).stdout == "4 4 1\n[] 3 3\n"
+    assert run_python(RESOLVES_ONCE).stdout == "7 7 1\n[] 3 3\n"
 
 
 def test_code_is_resolved_by_its_place(call_code):

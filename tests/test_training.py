@@ -115,8 +115,8 @@ def test_the_cost_does_not_depend_on_how_epochs_are_cut_into_slices(monkeypatch)
     net, other = network("float64"), network("float64")  # sums of float32 costs would be exact
     cost, run_slice = net.fit(X, Y, batch_size=1, epochs=6).cost, training.Fit.run_slice
 
-    def three_steps_at_once(self, count, shares):
-        run_slice(self, count, shares)
+    def three_steps_at_once(self, count):
+        run_slice(self, count)
         self.steps_at_once = 3
 
     monkeypatch.setattr(training.Fit, "run_slice", three_steps_at_once)

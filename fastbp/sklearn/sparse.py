@@ -61,6 +61,8 @@ class Prediction:
             X = X.copy()
             X.sum_duplicates()
         dtype, rows = net.dtype, X.shape[0]
+        if found := first_overflow("X", X, dtype):
+            raise ValueError(found)
         self.net, self.out = net, np.empty((rows, net.outputs), dtype)
         self.entries = [X.indptr.astype(np.int64), X.indices.astype(np.int64), X.data.astype(dtype)]
         first, *others = (lowered(layer, dtype.name) for layer in net.layers)
@@ -89,13 +91,17 @@ class SparseSamples(Samples):
 
     def wrong_number(self, used: np.ndarray | None = None) -> str | None:
         """As of dense samples, but for the column; the estimators have looked for NaN and infinity."""
-        values = self.sparse.data
-        if not data.first_overflow(self.x_name, values, self.dtype):
-            return None
-        with np.errstate(over="ignore"):
-            place = np.argmin(np.isfinite(values.astype(self.dtype)))
-        row = np.searchsorted(self.sparse.indptr, place, side="right") - 1
-        return f"{self.x_name}: got {values[place].item()!r} in row {row}, expected numbers that {self.dtype} holds"
+        return first_overflow(self.x_name, self.sparse, self.dtype)
+
+
+def first_overflow(name: str, X: Any, dtype: Any) -> str | None:
+    """The sentence that names the first number of a matrix by rows that becomes infinite in `dtype`, if there is one."""
+    if not data.first_overflow(name, X.data, dtype):
+        return None
+    with np.errstate(over="ignore"):
+        place = np.argmin(np.isfinite(X.data.astype(dtype)))
+    row = np.searchsorted(X.indptr, place, side="right") - 1
+    return f"{name}: got {X.data[place].item()!r} in row {row}, expected numbers that {np.dtype(dtype)} holds"
 
 
 def part_of(samples: Samples, rows: Any) -> Samples:

@@ -313,9 +313,9 @@ def test_special_values():
 def test_body_without_delta(call_code):
     z, y, weights = case("softmax_cross_entropy", (20, 30), "float32")
     addresses = (z.ctypes.data, z.strides[0], y.ctypes.data, 3, y.strides[0], weights.ctypes.data, 0, 0)
-    block = np.array([*addresses, *z.shape, 0, np.float64(1).view(np.int64), 0, 0], np.int64)  # a scale of 1
+    block = np.array([*addresses, *z.shape, 0, np.float64(1).view(np.int64), 0, 0, 0], np.int64)  # a scale of 1
     assert call_code(cost.of("float32", "softmax_cross_entropy"), block.ctypes.data) == 0
-    value, weight = block.view(np.float64)[-2:]
+    value, weight = block.view(np.float64)[-3:-1]
     assert weight == sum(weights.astype(float))
     assert value / weight == run("softmax_cross_entropy", z, y, None, weights)[0]
     assert len(block) == len(Loss._fields)
