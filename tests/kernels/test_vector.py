@@ -283,7 +283,12 @@ def test_mixed_types_are_refused():
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="names of x86 processors")
 @pytest.mark.parametrize(
     ("name", "features", "answer"),
-    [("generic", "", False), ("haswell", "+avx2,+fma", True), ("haswell", "+avx2", True), ("haswell", "+avx2,-fma", False)],
+    [
+        ("generic", "", False),
+        ("haswell", "+avx2,+fma", True),
+        ("haswell", "+avx2", True),
+        ("haswell", "+avx2,-fma", False),
+    ],
 )
 def test_fma_is_asked_of_what_numba_compiles_for(name, features, answer):
     environment = {**os.environ, "NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
