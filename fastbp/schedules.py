@@ -6,6 +6,7 @@ with each step. `fit` asks once for a stretch of steps: a schedule takes and ret
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import math
 import numbers
@@ -59,8 +60,8 @@ def check_held(
     at_least: float | None = None, above: float | None = None, below: float | None = None,
 ) -> None:  # fmt: skip
     """ValueError for a `real_number` that `dtype` rounds to 0, or to what is out of bounds."""
-    with np.errstate(over="ignore", under="ignore"):
-        rounded = float(np.dtype(dtype).type(value))
+    # C rounds at a tenth of the price of NumPy under np.errstate, and every step by hand asks
+    rounded = ctypes.c_float(value).value if np.dtype(dtype) == np.float32 else float(value)
     if (rounded == 0 and value != 0) or not _inside(rounded, at_least, above, below):
         dtype, expected = np.dtype(dtype), _expected(at_least, above, below)
         raise ValueError(f"{name}: got {value!r}, which is {rounded:g} in {dtype}, expected {expected} in {dtype}")
