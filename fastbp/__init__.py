@@ -1,20 +1,20 @@
 """Backpropagation over a whole minibatch at the limit of the CPU, from Python and from inside `@njit` code."""
 
-from fastbp import activations, callbacks, engine, kernels, losses, optimizers, plot, schedules
+from fastbp import _former, activations, callbacks, engine, kernels, losses, optimizers, plot, schedules
 from fastbp._version import __version__
 from fastbp.activations import Activation
 from fastbp.callbacks import Callback, EarlyStopping
-from fastbp.check_gradients import check_gradients
-from fastbp.checkpoints import Checkpoint
-from fastbp.explanation import Explanation
-from fastbp.history import History
+from fastbp.callbacks.checkpoint import Checkpoint
+from fastbp.callbacks.optuna import OptunaPruning
+from fastbp.callbacks.tensorboard import TensorBoard
+from fastbp.inspect.gradients import check_gradients
+from fastbp.inspect.report import Explanation
+from fastbp.inspect.versions import show_versions
 from fastbp.layers import Custom, Dense, Dropout
-from fastbp.many import fit_many
-from fastbp.model import Sequential
 from fastbp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
-from fastbp.pruning import OptunaPruning
-from fastbp.tensorboard import TensorBoard
-from fastbp.versions import show_versions
+from fastbp.sequential import Sequential
+from fastbp.training.history import History
+from fastbp.training.many import fit_many
 
 __all__ = [
     "SGD",
@@ -47,3 +47,5 @@ __all__ = [
     "schedules",
     "show_versions",
 ]
+
+_former.install()

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from fastbp._code import Code
-from fastbp._jit import inner
-from fastbp._llvm import fetch, read, write
-from fastbp._raised import noting
 from fastbp.attributes import Declared, fixed
+from fastbp.compiler.code import Code
+from fastbp.compiler.jit import inner
+from fastbp.compiler.llvm import fetch, read, write
+from fastbp.compiler.raised import noting
+from fastbp.kernels.activation_formulas import FORMULAS
+from fastbp.kernels.activation_passes import Backward, Forward, backward_pass, forward_pass
 from fastbp.kernels.activations import Activation
-from fastbp.kernels.formulas import FORMULAS
-from fastbp.kernels.passes import Backward, Forward, backward_pass, forward_pass
 
 __all__ = ["Activation", "CustomActivation", "as_activation", "custom", "names"]
 

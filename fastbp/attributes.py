@@ -86,17 +86,3 @@ def setting(check: Callable[..., Any] = as_it_is, **bounds: Any) -> Any:
 def fixed() -> Any:
     """An attribute that is set once, while its object is made."""
     return Fixed()
-
-
-def flag(name: str, value: Any) -> bool:
-    """`value` as it is; TypeError unless it is True or False."""
-    if not isinstance(value, bool):
-        raise TypeError(f"{name}: got {value!r}, expected True or False")
-    return value
-
-
-def dictionary(name: str, value: Any) -> dict:
-    """`value` as it is; TypeError unless it is a dict."""
-    if not isinstance(value, dict):
-        raise TypeError(f"{name}: got {value!r}, expected a dict")
-    return value

@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from fastbp import data, kernels, targets
-from fastbp._code import Code, call_code
-from fastbp._jit import inner
-from fastbp._llvm import array_at, fetch, read, write
-from fastbp._raised import CELLS, noting, raise_again
-from fastbp.arrays import dimensions
-from fastbp.kernels.costs import AT_COST, AT_WEIGHT
-from fastbp.kernels.costs import Loss as LossBlock
-from fastbp.kernels.costs import cost as cost_code
-from fastbp.kernels.samples import AT_RAISED, AT_SCALE
-from fastbp.schedules import check_held, real_number
+from fastbp import kernels
+from fastbp.checks import check_held, real_number
+from fastbp.compiler.code import Code, call_code
+from fastbp.compiler.jit import inner
+from fastbp.compiler.llvm import array_at, fetch, read, write
+from fastbp.compiler.raised import CELLS, noting, raise_again
+from fastbp.data import convert, targets
+from fastbp.data.arrays import dimensions
+from fastbp.kernels.loss_arguments import AT_RAISED, AT_SCALE
+from fastbp.kernels.loss_formulas import AT_COST, AT_WEIGHT
+from fastbp.kernels.loss_formulas import Loss as LossBlock
+from fastbp.kernels.loss_formulas import cost as cost_code
 
 __all__ = [
     "Huber", "Loss", "Quantile", "SoftmaxCrossEntropy", "as_loss", "binary_cross_entropy", "custom", "huber",
@@ -50,15 +51,15 @@ class Loss:
 
     def _checked(self, output: Any, y: Any, weights: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """The arguments of a call: labels, or all of the output's dtype."""
-        output = data.as_matrix("output", output)
+        output = convert.as_matrix("output", output)
         if output.dtype.name not in ("float32", "float64"):
             raise TypeError(f"output: got dtype {output.dtype}, expected float32 or float64")
         self.check(output.shape[1], output.dtype)
         y = self.targets(y, *output.shape)
         if weights is not None:
-            weights = data.as_weights("sample_weight", weights, len(output), output.dtype, minibatch=True)
+            weights = convert.as_weights("sample_weight", weights, len(output), output.dtype, minibatch=True)
             if weights.any():
-                data.check_weight("sample_weight", weights, output.dtype)
+                convert.check_weight("sample_weight", weights, output.dtype)
         if found := self.fault("y", y, output.dtype, None if weights is None else weights > 0):
             raise ValueError(found)
         labels = y.dtype.kind in "iu" and y.ndim == 1 and self.takes_labels
@@ -87,8 +88,8 @@ class Loss:
     def targets(self, y: Any, rows: int, columns: int, name: str = "y") -> np.ndarray:
         """y as an array of `rows` labels, where the cost takes them, or as (rows, columns) numbers; or the error."""
         if self.takes_labels and dimensions(name, y, "labels or real numbers") == 1:
-            return data.as_labels(name, y, columns)
-        return data.as_targets(name, y, rows, columns, or_labels=self.takes_labels)
+            return convert.as_labels(name, y, columns)
+        return convert.as_targets(name, y, rows, columns, or_labels=self.takes_labels)
 
     def fault(self, name: str, y: np.ndarray, dtype: Any, counts: np.ndarray | None = None) -> str | None:
         """The sentence that names the first target, of a row that counts, that the cost or `dtype` cannot mean; or None.
@@ -97,7 +98,7 @@ class Loss:
         """
         if self.takes_labels and y.ndim == 1:
             return None
-        return self.domain.fault(name, y, counts) or data.first_overflow(name, y, dtype)
+        return self.domain.fault(name, y, counts) or convert.first_overflow(name, y, dtype)
 
     def code(self, dtype: str) -> int:
         """The address of the compiled cost."""

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastbp.schedules import Schedule, as_schedule, check_held, real_number
+from fastbp.checks import check_held, real_number
+from fastbp.schedules import Schedule, as_schedule
 
 _BOUNDS = {  # of every hyper-parameter that is a number
     "momentum": {"at_least": 0, "below": 1},

@@ -6,7 +6,6 @@ with each step. `fit` asks once for a stretch of steps: a schedule takes and ret
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import math
 import numbers
@@ -16,67 +15,7 @@ from typing import Any
 
 import numpy as np
 
-# ---------------------------------------------------------------------------------------- checks of hyper-parameters
-
-
-def real_number(
-    name: str,
-    value: Any,
-    *,
-    at_least: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-) -> float:
-    """`value` as a Python float; TypeError if it is no real number, ValueError if it is not finite or out of bounds."""
-    expected = _expected(at_least, above, below)
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name}: got {value!r}, expected {expected}")
-    try:
-        number = float(value)
-    except OverflowError:  # an int beyond float64
-        number = math.inf
-    if not _inside(number, at_least, above, below):
-        raise ValueError(f"{name}: got {value!r}, expected {expected}")
-    return number
-
-
-def _expected(at_least: float | None, above: float | None, below: float | None) -> str:
-    bounds = ((">=", at_least), (">", above), ("<", below))
-    limits = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
-    return f"a finite number {limits}".rstrip()
-
-
-def _inside(number: float, at_least: float | None, above: float | None, below: float | None) -> bool:
-    return (
-        math.isfinite(number)
-        and (at_least is None or number >= at_least)
-        and (above is None or number > above)
-        and (below is None or number < below)
-    )
-
-
-def check_held(
-    name: str, value: float, dtype: Any, *,
-    at_least: float | None = None, above: float | None = None, below: float | None = None,
-) -> None:  # fmt: skip
-    """ValueError for a `real_number` that `dtype` rounds to 0, or to what is out of bounds."""
-    # C rounds at a tenth of the price of NumPy under np.errstate, and every step by hand asks
-    rounded = ctypes.c_float(value).value if np.dtype(dtype) == np.float32 else float(value)
-    if (rounded == 0 and value != 0) or not _inside(rounded, at_least, above, below):
-        dtype, expected = np.dtype(dtype), _expected(at_least, above, below)
-        raise ValueError(f"{name}: got {value!r}, which is {rounded:g} in {dtype}, expected {expected} in {dtype}")
-
-
-def whole_number(name: str, value: Any, *, at_least: int) -> int:
-    """`value` as a Python int; TypeError if it is no integer (2.0 is none), ValueError if it is below `at_least`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name}: got {value!r}, expected an integer >= {at_least}")
-    if value < at_least:
-        raise ValueError(f"{name}: got {value!r}, expected an integer >= {at_least}")
-    return int(value)
-
-
-# -------------------------------------------------------------------------------------------------------- schedules
+from fastbp.checks import real_number
 
 
 class Schedule(ABC):

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numba.extending import intrinsic
 
-from fastbp._llvm import has_fma
+from fastbp.compiler.llvm import has_fma
 
 # --------------------------------------------------------------------------------------------------------- arithmetic
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastbp as fb
-from fastbp.history import History
+from fastbp.training.history import History
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")

@@ -13,7 +13,7 @@ import pytest
 from reference import numbers
 
 import fastbp as fb
-from fastbp._llvm import has_fma
+from fastbp.compiler.llvm import has_fma
 
 needs_fma = pytest.mark.skipif(not has_fma(), reason="without fused multiply-add products are rounded twice")
 
@@ -80,7 +80,7 @@ def test_whole_training_runs_have_their_golden_bits():
 SAME_ELSEWHERE = """
     import json
     import test_reproducibility as t
-    from fastbp._llvm import target_features
+    from fastbp.compiler.llvm import target_features
     from fastbp.gemm.isa import target_isa
     print(json.dumps([target_isa().name, t.hashes(), t.large_hash()]))
 """
@@ -121,7 +121,9 @@ def test_other_vectors_give_the_same_bits(name, run_python):
     ],
 )
 def test_what_the_target_can_do_is_known_however_it_is_said(cpu, features, isa, arithmetic, run_python):
-    code = "from fastbp.versions import versions; print(versions()['instruction set'], versions()['arithmetic'])"
+    code = (
+        "from fastbp.inspect.versions import versions; print(versions()['instruction set'], versions()['arithmetic'])"
+    )
     said = run_python(code, cache=None, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES=features).stdout
     assert said.startswith(f"{isa} {arithmetic}")
 

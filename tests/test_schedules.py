@@ -8,17 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastbp.schedules import (
-    Constant,
-    Cosine,
-    Exponential,
-    Schedule,
-    Step,
-    WarmUp,
-    as_schedule,
-    real_number,
-    whole_number,
-)
+from fastbp.checks import real_number, whole_number
+from fastbp.schedules import Constant, Cosine, Exponential, Schedule, Step, WarmUp, as_schedule
 
 EPOCHS = np.array([0.0, 0.5, 1.0, 2.0, 3.75, 10.0, 1000.0])
 ALL = [

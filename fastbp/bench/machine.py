@@ -10,9 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from fastbp._llvm import target_cpu
 from fastbp._version import __version__
 from fastbp.bench.contenders import LIBRARIES
+from fastbp.compiler.llvm import target_cpu
 from fastbp.gemm.peak import fma_peak
 
 SHARED = 0.8  # of the threads' peaks added up: below it they share cores

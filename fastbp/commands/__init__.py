@@ -29,7 +29,7 @@ def silence(stream: TextIO) -> None:
 
 def check_output(option: str, path: str | os.PathLike, *inputs: str | os.PathLike) -> None:
     """ValueError or OSError, before anything else is done, for a file that cannot be written, or is one of the inputs."""
-    from fastbp.files import check_writable
+    from fastbp.io.files import check_writable
 
     check_writable(option, path)
     if Path(path).exists() and any(Path(name).exists() and Path(name).samefile(path) for name in inputs):

@@ -65,9 +65,9 @@ def run(options: argparse.Namespace) -> int:
     from fastbp.bench.chart import chart, require_matplotlib
     from fastbp.bench.comparison import compare
     from fastbp.bench.table import table
-    from fastbp.files import check_writable, whole, write_whole
+    from fastbp.checks import real_number, whole_number
     from fastbp.gemm.peak import checked_threads
-    from fastbp.schedules import real_number, whole_number
+    from fastbp.io.files import check_writable, whole, write_whole
 
     whole_number("--rounds", options.rounds, at_least=1)
     real_number("--seconds", options.seconds, above=0)
@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _works(options: argparse.Namespace) -> list[Any]:
     from fastbp.bench.workload import Workload
-    from fastbp.schedules import whole_number
+    from fastbp.checks import whole_number
 
     rows = whole_number("--batch-size", options.batch_size, at_least=1)
     settings = options.activation, options.optimizer, options.dtype

@@ -23,7 +23,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 def run(options: argparse.Namespace) -> int:
     """Compile whatever training and prediction may need, into the cache."""
-    from fastbp import warm
+    from fastbp.commands import warm_up
 
-    warm.compile_all(options.dtypes, report=print)
+    warm_up.compile_all(options.dtypes, report=print)
     return 0

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from fastbp.commands import check_output
 from fastbp.commands.reading import READING, add_reading_options, reading_of, require_none
-from fastbp.files import whole
+from fastbp.io.files import whole
 
 if TYPE_CHECKING:
-    from fastbp.datasets import Recipe
+    from fastbp.data.recipe import Recipe
 
 
 def add_to(commands: Any) -> None:
@@ -33,8 +33,8 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Read model and file, write one line of predictions a row."""
     import fastbp as fb
-    from fastbp import datasets
-    from fastbp.delimited import is_delimited
+    from fastbp.data import files
+    from fastbp.data.delimited import is_delimited
 
     if options.out is not None and not _is_device(options.out):
         check_output("--out", options.out, options.model, options.file)
@@ -43,10 +43,10 @@ def run(options: argparse.Namespace) -> int:
     if not is_delimited(options.file):
         require_none(options, *READING)
     if options.file == "digits":
-        x = datasets.load_digits().x
+        x = files.load_digits().x
     else:
         reading = reading_of(options)
-        x = datasets.load_features(options.file, recipe.columns, len(recipe.features), options.x_key, **reading)
+        x = files.load_features(options.file, recipe.columns, len(recipe.features), options.x_key, **reading)
     output = net.predict(recipe.inputs(x))
     if output.shape[1] != recipe.outputs:
         raise ValueError(f"{options.model}: got a recipe of {recipe.outputs} outputs, expected {output.shape[1]}")
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _recipe(path: str, metadata: dict[str, Any]) -> Recipe:
     """What `train` left beside the network; ValueError, with the path, where there is none, or one that contradicts itself."""
-    from fastbp.datasets import Recipe
+    from fastbp.data.recipe import Recipe
 
     if "recipe" not in metadata:
         raise ValueError(f"{path}: a network saved without its recipe, expected a file that `train` wrote")

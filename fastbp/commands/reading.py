@@ -21,7 +21,7 @@ def _character(text: str) -> str:
 
 
 def reading_of(options: argparse.Namespace) -> dict[str, Any]:
-    """What the user says of a table, as `fastbp.datasets` takes it."""
+    """What the user says of a table, as `fastbp.data.files` takes it."""
     header = None if options.header is None else options.header == "yes"
     return {
         "delimiter": options.delimiter, "decimal": options.decimal, "header": header, "comment": options.comment,

@@ -6,8 +6,8 @@ from __future__ import annotations
 def use_threads(threads: int | None) -> None:
     """Lets numba use so many from now on, or as it does now."""
     if threads is not None:
-        from fastbp._jit import numba
-        from fastbp._live import most_threads, start_threads
+        from fastbp.compiler.jit import numba
+        from fastbp.compiler.live import most_threads, start_threads
 
         start_threads()
         try:

@@ -17,8 +17,9 @@ from fastbp.commands.threads import use_threads
 if TYPE_CHECKING:
     import numpy as np
 
-    from fastbp.callbacks import Callback
-    from fastbp.datasets import Dataset, Recipe
+    from fastbp.callbacks.base import Callback
+    from fastbp.data.files import Dataset
+    from fastbp.data.recipe import Recipe
 
 
 def add_to(commands: Any) -> None:
@@ -65,13 +66,13 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 def run(options: argparse.Namespace) -> int:
     """Read, split, train, write the model file, report on the rows held out."""
-    from fastbp import io
-    from fastbp.data import train_validation_split
-    from fastbp.datasets import Recipe
-    from fastbp.delimited import plain_name
-    from fastbp.schedules import whole_number
+    from fastbp.checks import whole_number
+    from fastbp.data.delimited import plain_name
+    from fastbp.data.recipe import Recipe
+    from fastbp.data.split import train_validation_split
+    from fastbp.io import safetensors
 
-    io.require_safetensors()  # what would fail after the training fails before it
+    safetensors.require_safetensors()  # what would fail after the training fails before it
     whole_number("--seed", options.seed, at_least=0)
     out = Path(options.out or Path(plain_name(options.data)).with_suffix(".safetensors"))
     check_output("--out", out, options.data)
@@ -82,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
     labels = data.y if data.task == "classification" else None
     rows, held_out = train_validation_split(len(data.x), options.validation_share, options.seed, labels)
     recipe = Recipe.fit(data, rows)
-    io.as_json(recipe.to_metadata())  # TypeError or ValueError for what the model file could not hold
+    safetensors.as_json(recipe.to_metadata())  # TypeError or ValueError for what the model file could not hold
     use_threads(options.threads)
     net = _network(options, recipe)
     print(f"{options.data}: {recipe.task}, {len(rows)} rows to train on, {len(held_out)} held out, "
@@ -109,16 +110,16 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _load(options: argparse.Namespace) -> Dataset:
-    from fastbp import datasets
-    from fastbp.delimited import Reading, is_delimited
-    from fastbp.tables import named, read_table
+    from fastbp.data import files
+    from fastbp.data.delimited import Reading, is_delimited
+    from fastbp.data.tables import named, read_table
 
     if not is_delimited(options.data):
         require_none(options, "target", "drop", "categories", *READING)
     if options.data == "digits":
-        return datasets.load_digits()
+        return files.load_digits()
     if Path(options.data).suffix.lower() == ".npz":
-        return datasets.load_npz(options.data, options.x_key, options.y_key, options.task)
+        return files.load_npz(options.data, options.x_key, options.y_key, options.task)
     if not is_delimited(options.data):
         raise ValueError(
             f"got {options.data!r}, expected digits, a .csv or an .npz file (or a .tsv; tables also as .gz, .bz2 or .xz)"
@@ -127,7 +128,7 @@ def _load(options: argparse.Namespace) -> Dataset:
     if options.target is None:
         columns = named(read_table(options.data, Reading(**reading)).titles)
         raise ValueError(f"--target: got none, expected the column of {options.data} to predict, one of {columns}")
-    return datasets.load_csv(
+    return files.load_csv(
         options.data, options.target, options.task, drop=options.drop, categories=options.categories, **reading
     )
 
@@ -146,7 +147,8 @@ def _network(options: argparse.Namespace, recipe: Recipe) -> Any:
 
 def _progress(options: argparse.Namespace) -> list[Callback]:
     """A bar on a terminal that tqdm is installed for, else one line an epoch, or nothing at all."""
-    from fastbp.callbacks import Progress, as_callbacks
+    from fastbp.callbacks.base import as_callbacks
+    from fastbp.callbacks.progress import Progress
 
     if options.quiet:
         return []
@@ -156,7 +158,7 @@ def _progress(options: argparse.Namespace) -> list[Callback]:
 
 
 def _print_epoch(net: Any, history: Any) -> None:
-    from fastbp.callbacks import latest
+    from fastbp.callbacks.base import latest
 
     values = ", ".join(f"{name} {value:.4f}" for name, value in latest(history).items())
     say(f"epoch {len(history.cost)}: {values}")

@@ -9,11 +9,11 @@ import numpy as np
 from numba import types
 from numpy.typing import DTypeLike
 
-from fastbp._live import most_threads
+from fastbp.compiler.live import most_threads
 from fastbp.engine.table import NETWORK, OPERATION, VERSION, Network, Operation
 from fastbp.gemm.driver import strip_bytes, work_bound
-from fastbp.gemm.team import team_bytes
-from fastbp.kernels.updates import CONSTANTS_BYTES
+from fastbp.kernels.update_rules import CONSTANTS_BYTES
+from fastbp.parallel.team import team_bytes
 
 LINE = 64  # bytes: every buffer and every row of one begins at a cache line
 CONFLICT = 4096  # bytes: addresses so far apart share a set of the L1 cache

@@ -6,14 +6,14 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from fastbp._check import FLOAT32, FLOAT64, INTEGER, Array
-from fastbp._code import code_per_dtype
-from fastbp._jit import inner
-from fastbp._llvm import fetch, prefetch, read, write
-from fastbp._vector import load, load_converted, store
+from fastbp.compiler.arguments import FLOAT32, FLOAT64, INTEGER, Array
+from fastbp.compiler.code import code_per_dtype
+from fastbp.compiler.jit import inner
+from fastbp.compiler.llvm import fetch, prefetch, read, write
+from fastbp.compiler.vector import load, load_converted, store
 from fastbp.gemm.driver import share
-from fastbp.kernels.passes import size_and_lanes
-from fastbp.kernels.samples import read_label
+from fastbp.kernels.activation_passes import size_and_lanes
+from fastbp.kernels.loss_arguments import read_label
 
 UINT8, INT64_KIND = INTEGER + 1, INTEGER + 6
 

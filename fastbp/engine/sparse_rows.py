@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastbp._check import Array
-from fastbp._code import code_per_dtype
-from fastbp._llvm import call, fetch, on_stack, read, write
-from fastbp._vector import fma, load, splat, store
+from fastbp.compiler.arguments import Array
+from fastbp.compiler.code import code_per_dtype
+from fastbp.compiler.llvm import call, fetch, on_stack, read, write
+from fastbp.compiler.vector import fma, load, splat, store
 from fastbp.engine.table import AT_RAISED, NETWORK, Call, Network, Operation
 from fastbp.engine.walk import forward, has_raised, last_operation
 from fastbp.gemm.driver import share
 from fastbp.gemm.pack import copier
-from fastbp.kernels.passes import Forward, size_and_lanes
+from fastbp.kernels.activation_passes import Forward, size_and_lanes
 
 
 class SparseRows(NamedTuple):

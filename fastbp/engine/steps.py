@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastbp._check import NOTHING, Array, kind_of_dtype
-from fastbp._code import code, code_per_dtype
-from fastbp._jit import inner
-from fastbp._llvm import call, fetch, on_stack, read, write
+from fastbp.compiler.arguments import NOTHING, Array, kind_of_dtype
+from fastbp.compiler.code import code, code_per_dtype
+from fastbp.compiler.jit import inner
+from fastbp.compiler.llvm import call, fetch, on_stack, read, write
 from fastbp.engine.minibatch import FLOPS_PER_ELEMENT as GATHER_FLOPS
 from fastbp.engine.minibatch import INT64_KIND, Gather, gather_labels, gather_rows
 from fastbp.engine.table import (
@@ -40,14 +40,14 @@ from fastbp.engine.walk import (
     take_back_forward,
     update,
 )
-from fastbp.gemm.pace import pace_of
 from fastbp.gemm.pack import copier
-from fastbp.gemm.region import threads_now
-from fastbp.gemm.sharing import SERIAL_BELOW, lead_at_pace, most_parts, share_out, shareable
 from fastbp.kernels.clipping import square_maker
-from fastbp.kernels.costs import AT_COST as AT_LOSS_COST
-from fastbp.kernels.costs import AT_WEIGHT as AT_LOSS_WEIGHT
-from fastbp.kernels.costs import Loss
+from fastbp.kernels.loss_formulas import AT_COST as AT_LOSS_COST
+from fastbp.kernels.loss_formulas import AT_WEIGHT as AT_LOSS_WEIGHT
+from fastbp.kernels.loss_formulas import Loss
+from fastbp.parallel.pace import pace_of
+from fastbp.parallel.region import threads_now
+from fastbp.parallel.sharing import SERIAL_BELOW, lead_at_pace, most_parts, share_out, shareable
 
 AT_X, AT_X_STRIDE, AT_ROWS, AT_WANTS, AT_PENALTIES, AT_WEIGHT_DECAY = (
     NETWORK[name] for name in ("x", "x_stride", "rows", "wants_input_delta", "penalties", "weight_decay")

@@ -1,9 +1,9 @@
 """A turn of a verb: one thread at a time works with a Training; two would write into its buffers, and read past their ends."""
 
-from fastbp._check import IN_USE, TRAINING, refuse
-from fastbp._jit import inner
-from fastbp._live import FORKS, state
-from fastbp._llvm import atomic_read, atomic_write, exchange_if
+from fastbp.compiler.arguments import IN_USE, TRAINING, refuse
+from fastbp.compiler.jit import inner
+from fastbp.compiler.live import FORKS, state
+from fastbp.compiler.llvm import atomic_read, atomic_write, exchange_if
 from fastbp.engine.table import NETWORK
 
 AT_TURN = NETWORK["turn"]

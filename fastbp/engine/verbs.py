@@ -10,7 +10,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from fastbp._check import (
+from fastbp.compiler.arguments import (
     ANY_INTEGER,
     CLEAR,
     COPIED,
@@ -55,11 +55,11 @@ from fastbp._check import (
     raise_fault,
     refuse,
 )
-from fastbp._check import NETWORK as NETWORK_NAME
-from fastbp._code import code_per_dtype
-from fastbp._jit import inner, kernel
-from fastbp._llvm import I64, address_of, call, fetch, on_stack, read, write
-from fastbp._raised import raise_noted
+from fastbp.compiler.arguments import NETWORK as NETWORK_NAME
+from fastbp.compiler.code import code_per_dtype
+from fastbp.compiler.jit import inner, kernel
+from fastbp.compiler.llvm import I64, address_of, call, fetch, on_stack, read, write
+from fastbp.compiler.raised import raise_noted
 from fastbp.engine.minibatch import INT64_KIND, number_at
 from fastbp.engine.steps import (
     AT_COST,
@@ -76,9 +76,9 @@ from fastbp.engine.steps import (
 from fastbp.engine.table import AT_RAISED, NETWORK, Network
 from fastbp.engine.turn import begin_turn, end_turn
 from fastbp.engine.walk import update
-from fastbp.gemm.region import region
+from fastbp.kernels.loss_arguments import read_label
 from fastbp.kernels.operands import output
-from fastbp.kernels.samples import read_label
+from fastbp.parallel.region import region
 
 OUTPUTS, BATCH_SIZE = NETWORK["outputs"] // 8, NETWORK["batch_size"] // 8
 

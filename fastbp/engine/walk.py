@@ -5,9 +5,9 @@ All take the address of a Network and the address of the parallel region (0: one
 
 import numpy as np
 
-from fastbp._code import code_per_dtype
-from fastbp._jit import inner
-from fastbp._llvm import call, fetch, on_stack, read, ticks, write
+from fastbp.compiler.code import code_per_dtype
+from fastbp.compiler.jit import inner
+from fastbp.compiler.llvm import call, fetch, on_stack, read, ticks, write
 from fastbp.engine.table import (
     AT_RAISED,
     BACKWARD,
@@ -19,11 +19,11 @@ from fastbp.engine.table import (
     Network,
     Operation,
 )
-from fastbp.gemm.sharing import share_out, shareable
+from fastbp.kernels.activation_passes import Backward
 from fastbp.kernels.activations import FLOPS_PER_ELEMENT, Elementwise, elementwise
 from fastbp.kernels.clipping import norm_maker
-from fastbp.kernels.passes import Backward
-from fastbp.kernels.updates import CONSTANTS_BYTES, Update
+from fastbp.kernels.update_rules import CONSTANTS_BYTES, Update
+from fastbp.parallel.sharing import share_out, shareable
 
 AT_TRAINS, AT_UPDATES = (NETWORK[name] for name in ("trains", "updates"))
 

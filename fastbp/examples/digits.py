@@ -14,7 +14,7 @@ import numpy as np
 
 import fastbp as fb
 from fastbp.data import train_validation_split
-from fastbp.datasets import load_digits
+from fastbp.data.files import load_digits
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 
 import fastbp as fb
 from fastbp import kernels
-from fastbp.datasets import load_digits
+from fastbp.data.files import load_digits
 
 
 def two_matrices(net, x, y):

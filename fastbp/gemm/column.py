@@ -9,9 +9,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastbp._code import code_per_dtype
-from fastbp._llvm import I8, I64, fetch
-from fastbp._vector import load, store, vector_of
+from fastbp.compiler.code import code_per_dtype
+from fastbp.compiler.llvm import I8, I64, fetch
+from fastbp.compiler.vector import load, store, vector_of
 from fastbp.gemm.driver import Product, share
 from fastbp.gemm.isa import target_isa
 from fastbp.gemm.micro import Vectors

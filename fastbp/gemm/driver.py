@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastbp._code import code_per_dtype
-from fastbp._jit import inlined, inner
-from fastbp._llvm import call, fetch, read
+from fastbp.compiler.code import code_per_dtype
+from fastbp.compiler.jit import inlined, inner
+from fastbp.compiler.llvm import call, fetch, read
 from fastbp.gemm import pack
 from fastbp.gemm.isa import blocks_for, target_isa
 from fastbp.gemm.micro import tile

@@ -8,7 +8,7 @@ import functools
 import platform
 from typing import NamedTuple
 
-from fastbp._llvm import has_fma, target_features
+from fastbp.compiler.llvm import has_fma, target_features
 
 
 class Isa(NamedTuple):

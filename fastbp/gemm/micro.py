@@ -23,7 +23,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastbp._llvm import I8, I32, I64, emit_prefetch
+from fastbp.compiler.llvm import I8, I32, I64, emit_prefetch
 from fastbp.gemm.isa import blocks_for, target_isa
 
 ARGUMENTS = "a ars acs b brs panel kc c crs m n accumulate next next_stride"

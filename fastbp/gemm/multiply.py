@@ -2,17 +2,17 @@
 
 import numpy as np
 
-from fastbp._code import code_per_dtype
-from fastbp._jit import inner
-from fastbp._llvm import address_of, call, fetch, on_stack, stack_room, write
-from fastbp.gemm.clock import nanoseconds
+from fastbp.compiler.code import code_per_dtype
+from fastbp.compiler.jit import inner
+from fastbp.compiler.llvm import address_of, call, fetch, on_stack, stack_room, write
 from fastbp.gemm.column import column_product
 from fastbp.gemm.driver import Product, product, work_bytes
 from fastbp.gemm.isa import blocks_for
-from fastbp.gemm.pace import note, pace_of, shares
 from fastbp.gemm.pack import copier
-from fastbp.gemm.region import run
-from fastbp.gemm.sharing import opens_region, parts_for
+from fastbp.parallel.clock import nanoseconds
+from fastbp.parallel.pace import note, pace_of, shares
+from fastbp.parallel.region import run
+from fastbp.parallel.sharing import opens_region, parts_for
 
 COLUMN_FLOPS = 8.0  # what an element of A costs where C is one column
 STACK_BYTES = 32768  # what a product may pack into without allocating

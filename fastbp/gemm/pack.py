@@ -13,8 +13,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastbp._jit import inner
-from fastbp._llvm import I8, I64, prefetch, read, write
+from fastbp.compiler.jit import inner
+from fastbp.compiler.llvm import I8, I64, prefetch, read, write
 from fastbp.gemm.isa import blocks_for
 from fastbp.gemm.micro import Vectors
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastbp._code import code_per_dtype
-from fastbp._jit import inner
-from fastbp._llvm import fetch, write
+from fastbp.compiler.code import code_per_dtype
+from fastbp.compiler.jit import inner
+from fastbp.compiler.llvm import fetch, write
 from fastbp.gemm.driver import Product, planner, share
 from fastbp.gemm.isa import blocks_for, target_isa
 from fastbp.gemm.micro import shapes

@@ -8,14 +8,14 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from fastbp._code import call_code, code, code_per_dtype
-from fastbp._jit import numba
-from fastbp._live import most_threads
-from fastbp._llvm import I8, I64, call, fetch, read, ticks, write
+from fastbp.compiler.code import call_code, code, code_per_dtype
+from fastbp.compiler.jit import numba
+from fastbp.compiler.live import most_threads
+from fastbp.compiler.llvm import I8, I64, call, fetch, read, ticks, write
 from fastbp.gemm.isa import blocks_for, target_isa
 from fastbp.gemm.micro import Vectors
-from fastbp.gemm.region import region, run, threads_now
-from fastbp.gemm.team import open_team, team_bytes
+from fastbp.parallel.region import region, run, threads_now
+from fastbp.parallel.team import open_team, team_bytes
 
 LINE = 64  # bytes: each part writes to a cache line of its own
 READ_BYTES = 2**27  # more than the caches hold

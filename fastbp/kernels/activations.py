@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastbp._check import (
+from fastbp.compiler.arguments import (
     ACTIVATION,
     CLEAR,
     DELTA,
@@ -26,16 +26,16 @@ from fastbp._check import (
     raise_fault,
     refuse,
 )
-from fastbp._code import code, code_per_dtype
-from fastbp._jit import inner, kernel
-from fastbp._llvm import address_of, call, fetch, on_stack
+from fastbp.compiler.code import code, code_per_dtype
+from fastbp.compiler.jit import inner, kernel
+from fastbp.compiler.llvm import address_of, call, fetch, on_stack
 from fastbp.gemm.driver import share
 from fastbp.gemm.pack import copier
-from fastbp.gemm.region import region
-from fastbp.gemm.sharing import share_out_as
-from fastbp.kernels.formulas import FORMULAS
+from fastbp.kernels.activation_formulas import FORMULAS
+from fastbp.kernels.activation_passes import Backward, Forward, backward_pass, forward_pass
 from fastbp.kernels.operands import as_row, bytes_of_rows, output_like, row_maker
-from fastbp.kernels.passes import Backward, Forward, backward_pass, forward_pass
+from fastbp.parallel.region import region
+from fastbp.parallel.sharing import share_out_as
 
 
 class Codes(NamedTuple):

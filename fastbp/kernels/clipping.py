@@ -8,7 +8,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from fastbp._check import (
+from fastbp.compiler.arguments import (
     CLEAR,
     GRADIENTS,
     NORM,
@@ -24,15 +24,27 @@ from fastbp._check import (
     raise_fault,
     refuse,
 )
-from fastbp._code import code_per_dtype
-from fastbp._jit import inner, kernel
-from fastbp._llvm import address_of, call, fetch, on_stack, read, stack_room, write
-from fastbp._vector import Vector, fma, full, llvm_type, load, maximum, minimum, reduce_add, splat, store, vector_of
+from fastbp.compiler.code import code_per_dtype
+from fastbp.compiler.jit import inner, kernel
+from fastbp.compiler.llvm import address_of, call, fetch, on_stack, read, stack_room, write
+from fastbp.compiler.vector import (
+    Vector,
+    fma,
+    full,
+    llvm_type,
+    load,
+    maximum,
+    minimum,
+    reduce_add,
+    splat,
+    store,
+    vector_of,
+)
 from fastbp.gemm.driver import rounded_up, share
 from fastbp.gemm.pack import copier
-from fastbp.gemm.region import region
-from fastbp.gemm.sharing import share_out
 from fastbp.kernels.operands import as_row, bytes_of_rows, row_maker
+from fastbp.parallel.region import region
+from fastbp.parallel.sharing import share_out
 
 # ----------------------------------------------------------------------------------------------------- sum of squares
 

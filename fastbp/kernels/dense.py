@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastbp._check import (
+from fastbp.compiler.arguments import (
     ACCUMULATE,
     CLEAR,
     DELTA,
@@ -28,18 +28,18 @@ from fastbp._check import (
     kind_of_dtype,
     raise_fault,
 )
-from fastbp._code import code_per_dtype
-from fastbp._jit import inner, kernel
-from fastbp._llvm import address_of, call, fetch, on_stack
-from fastbp._vector import load, store
+from fastbp.compiler.code import code_per_dtype
+from fastbp.compiler.jit import inner, kernel
+from fastbp.compiler.llvm import address_of, call, fetch, on_stack
+from fastbp.compiler.vector import load, store
 from fastbp.gemm.driver import Product, share
 from fastbp.gemm.multiply import multiply
 from fastbp.gemm.pack import copier
-from fastbp.gemm.region import region
-from fastbp.gemm.sharing import share_out
+from fastbp.kernels.activation_passes import Backward, Forward, backward_pass, forward_pass, size_and_lanes
 from fastbp.kernels.activations import Activation, check_activation
 from fastbp.kernels.operands import as_row, bytes_of_rows, output, output_vector, row_maker
-from fastbp.kernels.passes import Backward, Forward, backward_pass, forward_pass, size_and_lanes
+from fastbp.parallel.region import region
+from fastbp.parallel.sharing import share_out
 
 IDENTITY = Activation.IDENTITY
 

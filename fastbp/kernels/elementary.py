@@ -13,8 +13,8 @@ Muller, Elementary Functions (2016): adding 1.5 * 2**p, which rounds to an integ
 
 import math
 
-from fastbp._jit import inlined
-from fastbp._vector import (
+from fastbp.compiler.jit import inlined
+from fastbp.compiler.vector import (
     PerDtype,
     absolute,
     bits,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from fastbp._check import (
+from fastbp.compiler.arguments import (
     CLEAR,
     DELTA,
     INTEGER,
@@ -42,13 +42,13 @@ from fastbp._check import (
     refuse,
     span,
 )
-from fastbp._code import code_per_dtype
-from fastbp._jit import inner, kernel
-from fastbp._llvm import address_of, call, fetch, on_stack, read, write
+from fastbp.compiler.code import code_per_dtype
+from fastbp.compiler.jit import inner, kernel
+from fastbp.compiler.llvm import address_of, call, fetch, on_stack, read, write
 from fastbp.gemm.pack import copier
-from fastbp.kernels.costs import COSTS, cost
+from fastbp.kernels.loss_arguments import Loss, read_label
+from fastbp.kernels.loss_formulas import COSTS, cost
 from fastbp.kernels.operands import as_row, bytes_of_rows, output_like, row_maker
-from fastbp.kernels.samples import Loss, read_label
 from fastbp.kernels.softmax import softmax
 
 __all__ = [

@@ -6,8 +6,8 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from fastbp._check import NOTHING, Array
-from fastbp._jit import inner
+from fastbp.compiler.arguments import NOTHING, Array
+from fastbp.compiler.jit import inner
 from fastbp.gemm.pack import copier
 
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from fastbp._check import (
+from fastbp.compiler.arguments import (
     BETA1,
     BETA2,
     CLEAR,
@@ -34,14 +34,14 @@ from fastbp._check import (
     raise_fault,
     refuse,
 )
-from fastbp._code import code_per_dtype
-from fastbp._jit import inner, kernel
-from fastbp._llvm import address_of, call, fetch, on_stack, write
+from fastbp.compiler.code import code_per_dtype
+from fastbp.compiler.jit import inner, kernel
+from fastbp.compiler.llvm import address_of, call, fetch, on_stack, write
 from fastbp.gemm.pack import copier
-from fastbp.gemm.region import region
-from fastbp.gemm.sharing import share_out
 from fastbp.kernels.operands import as_row, bytes_of_rows, row_maker
-from fastbp.kernels.updates import Update, update
+from fastbp.kernels.update_rules import Update, update
+from fastbp.parallel.region import region
+from fastbp.parallel.sharing import share_out
 
 sgd_update, momentum_update, adam_update = update.single("sgd"), update.single("momentum"), update.single("adam")
 adamw_update, rmsprop_update, adagrad_update = (update.single(rule) for rule in ("adamw", "rmsprop", "adagrad"))

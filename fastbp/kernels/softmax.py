@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastbp._check import (
+from fastbp.compiler.arguments import (
     CLEAR,
     OUT,
     Array,
@@ -19,16 +19,16 @@ from fastbp._check import (
     kind_of_dtype,
     raise_fault,
 )
-from fastbp._code import code_per_dtype
-from fastbp._jit import inner, kernel
-from fastbp._llvm import address_of, call, fetch, on_stack
-from fastbp._vector import first, load, maximum, reduce_add, reduce_max, select, splat, store, vector_of
+from fastbp.compiler.code import code_per_dtype
+from fastbp.compiler.jit import inner, kernel
+from fastbp.compiler.llvm import address_of, call, fetch, on_stack
+from fastbp.compiler.vector import first, load, maximum, reduce_add, reduce_max, select, splat, store, vector_of
 from fastbp.gemm.driver import share
 from fastbp.gemm.pack import copier
-from fastbp.gemm.region import region
-from fastbp.gemm.sharing import share_out
 from fastbp.kernels.elementary import times_exp
 from fastbp.kernels.operands import bytes_of_rows, output_like, row_maker
+from fastbp.parallel.region import region
+from fastbp.parallel.sharing import share_out
 
 FLOPS_PER_ELEMENT = 32.0  # for the choice of threads
 

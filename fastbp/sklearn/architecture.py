@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastbp.activations import as_activation
-from fastbp.layers import Dense, Dropout, Layer
-from fastbp.model import Sequential
+from fastbp.layers.base import Layer
+from fastbp.layers.dense import Dense
+from fastbp.layers.dropout import Dropout
+from fastbp.sequential import Sequential
 
 
 def one_each(name: str, value: Any, count: int) -> list[Any]:

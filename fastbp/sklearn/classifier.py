@@ -16,7 +16,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from fastbp import kernels
 from fastbp.activations import Activation
 from fastbp.losses import Loss
-from fastbp.model import Sequential
+from fastbp.sequential import Sequential
 from fastbp.sklearn import held, objective, scores
 from fastbp.sklearn.estimator import MultilayerPerceptron
 from fastbp.sklearn.hooks import with_callbacks

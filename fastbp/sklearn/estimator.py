@@ -17,11 +17,11 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastbp.activations import CustomActivation, names
-from fastbp.callbacks import as_callbacks
-from fastbp.data import as_weights
-from fastbp.layers import Dense
-from fastbp.model import Sequential
+from fastbp.callbacks.base import as_callbacks
+from fastbp.data.convert import as_weights
+from fastbp.layers.dense import Dense
 from fastbp.optimizers import Optimizer
+from fastbp.sequential import Sequential
 from fastbp.sklearn.architecture import Blueprint, checked_sizes, initial_weights, sizes_of
 from fastbp.sklearn.calls import unchanged_if_refused
 from fastbp.sklearn.held import Given

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import scipy.optimize
 
-from fastbp.engine.gradient import gradient_slice
-from fastbp.epochs import FIRST_ALONE
-from fastbp.layers import Dense
-from fastbp.lowering import SliceBlock, configure_loss
-from fastbp.model import Sequential
-from fastbp.samples import Samples
+from fastbp.engine.cost_gradient import gradient_slice
+from fastbp.layers.dense import Dense
+from fastbp.network.lowering import SliceBlock, configure_loss
+from fastbp.network.samples import Samples
+from fastbp.sequential import Sequential
 from fastbp.sklearn.objective import Objective
 from fastbp.sklearn.solvers import penalty_of
 from fastbp.sklearn.sparse import SparseSamples, part_of, rows_at_once, samples_of
 from fastbp.sklearn.warned import iterations_of
+from fastbp.training.run import FIRST_ALONE
 
 NUMBERS_AT_ONCE = 4 << 20  # activations and deltas of the rows that one minibatch holds
 

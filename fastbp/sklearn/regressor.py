@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from fastbp.losses import Loss
-from fastbp.model import Sequential
+from fastbp.sequential import Sequential
 from fastbp.sklearn import held, objective, scores
 from fastbp.sklearn.estimator import MultilayerPerceptron
 from fastbp.sklearn.hooks import with_callbacks

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from fastbp import data
+from fastbp.data import convert
 from fastbp.engine import steps
 from fastbp.engine.memory import State, make_training, set_fields
 from fastbp.engine.sparse_rows import SPARSE_ROWS, SparseRows, predict_sparse, sparse_forward
 from fastbp.engine.table import NETWORK
-from fastbp.epochs import Fit, epoch_order
-from fastbp.history import History
-from fastbp.jobs import Plan
 from fastbp.losses import Loss
-from fastbp.lowering import Description, lowered, raise_from
-from fastbp.model import PREDICT_ROWS, Sequential
-from fastbp.samples import TRAINING, Evaluation, Samples
+from fastbp.network.lowering import Description, lowered, raise_from
+from fastbp.network.samples import TRAINING, Evaluation, Samples
+from fastbp.sequential import PREDICT_ROWS, Sequential
+from fastbp.training.history import History
+from fastbp.training.jobs import Plan
+from fastbp.training.run import Fit, epoch_order
 
 DENSE_BYTES = 1 << 28  # a matrix of so many is made dense at once
 BYTES_AT_ONCE = 1 << 25  # of a larger one, so many
@@ -96,7 +96,7 @@ class SparseSamples(Samples):
 
 def first_overflow(name: str, X: Any, dtype: Any) -> str | None:
     """The sentence that names the first number of a matrix by rows that becomes infinite in `dtype`, if there is one."""
-    if not data.first_overflow(name, X.data, dtype):
+    if not convert.first_overflow(name, X.data, dtype):
         return None
     with np.errstate(over="ignore"):
         place = np.argmin(np.isfinite(X.data.astype(dtype)))

@@ -7,16 +7,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from fastbp.callbacks import Callback, EarlyStopping, end_fit
-from fastbp.checkpoints import Checkpoint
-from fastbp.jobs import Alone, Plan, Work
-from fastbp.model import Sequential
-from fastbp.samples import VALIDATION, Evaluation
+from fastbp.callbacks.base import Callback, end_fit
+from fastbp.callbacks.checkpoint import Checkpoint
+from fastbp.callbacks.early_stopping import EarlyStopping
+from fastbp.network.samples import VALIDATION, Evaluation
+from fastbp.sequential import Sequential
 from fastbp.sklearn.hooks import Hooks
 from fastbp.sklearn.objective import Objective
 from fastbp.sklearn.solvers import Rate, optimizer_of, penalty_of
 from fastbp.sklearn.sparse import AloneOnSparse, SparseSamples, samples_of
 from fastbp.sklearn.warned import warn
+from fastbp.training.jobs import Alone, Plan, Work
 
 
 class Data(NamedTuple):

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from fastbp.turns import ProcessLock, Turn
+from fastbp.parallel.turns import ProcessLock, Turn
 
 HIDDEN = ("_turn", "_weights_lock")  # attributes of an estimator that no copy has
 

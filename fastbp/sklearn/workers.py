@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 from joblib.parallel import get_active_backend
 
-from fastbp._live import one_thread
+from fastbp.compiler.live import one_thread
 
 
 def one_thread_in_workers() -> AbstractContextManager:

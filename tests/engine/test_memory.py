@@ -7,7 +7,7 @@ import pytest
 from reference import LAYOUTS, numbers
 
 import fastbp as fb
-from fastbp import _code
+from fastbp.compiler import code
 from fastbp.engine.table import OPERATION
 
 X, Y = numbers((20, 6), np.dtype(np.float32)), np.arange(20) % 3
@@ -56,13 +56,13 @@ def test_a_step_allocates_nothing(run_python, inputs, hidden, dtype):
 @pytest.fixture
 def compilations(monkeypatch):
     """The codes that were compiled, or loaded, since the test began."""
-    found, compile_one = [], _code.Code._compile
+    found, compile_one = [], code.Code._compile
 
     def counted(code):
         found.append(code.place)
         compile_one(code)
 
-    monkeypatch.setattr(_code.Code, "_compile", counted)
+    monkeypatch.setattr(code.Code, "_compile", counted)
     return found
 
 
@@ -88,7 +88,7 @@ def test_nothing_compiles_for_a_new_architecture_of_known_operations(compilation
 def test_only_what_a_network_uses_gets_compiled(run_python):
     code = """
         import fastbp as fb
-        from fastbp.kernels.passes import forward_pass
+        from fastbp.kernels.activation_passes import forward_pass
         fb.Sequential(fb.Dense(2, 3, "tanh"), fb.Dense(3, 2)).predict([[1.0, 2.0]])
         print([name for name in fb.activations.names if forward_pass.of("float32", name).compiled is not None])
     """

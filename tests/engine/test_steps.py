@@ -12,8 +12,9 @@ from reference import numbers
 from reference_network import Reference
 
 import fastbp as fb
-from fastbp import _live, engine, kernels
-from fastbp.gemm import pace
+from fastbp import engine, kernels
+from fastbp.compiler import live
+from fastbp.parallel import pace
 
 DTYPES = ("float32", "float64")
 OPTIMIZERS = {
@@ -253,9 +254,9 @@ def test_the_same_bits_for_any_number_of_threads(threads):
 def paced():
     """Work is shared as it is outside of the tests: as long as that brings something. Here each call may decide otherwise."""
     room = np.zeros((pace.TABLE + pace.PLACES * pace.PACE_BYTES) // 8, np.int64)
-    before = _live.tell(_live.PACES, room.ctypes.data)
+    before = live.tell(live.PACES, room.ctypes.data)
     yield room
-    _live.tell(_live.PACES, before)
+    live.tell(live.PACES, before)
 
 
 def turned(room):
@@ -329,7 +330,7 @@ ALLOCATIONS = """
     from numba.core.runtime import rtsys
     from fastbp import engine
     from fastbp.engine import steps
-    from fastbp.lowering import SliceBlock
+    from fastbp.network.lowering import SliceBlock
 
     @njit
     def loop(training, x, y, steps):

@@ -5,7 +5,7 @@ import pytest
 from numba import cfunc, njit, types
 from reference import numbers, product
 
-from fastbp import _llvm
+from fastbp.compiler import llvm
 from fastbp.gemm import driver
 from fastbp.gemm.isa import blocks_for
 
@@ -85,13 +85,13 @@ def test_edge_columns_are_packed_only_where_there_is_memory_for_them_without_mas
 @cfunc(types.int64(*[types.int64] * 7))
 def add_one_to_each(args, c, crs, row, column, rows, columns):
     """Adds 1 to the elements of the block, and to the counts of what lies at their row and column."""
-    counts, stride = _llvm.read(args, types.int64), _llvm.read(args + 8, types.int64)
+    counts, stride = llvm.read(args, types.int64), llvm.read(args + 8, types.int64)
     for i in range(rows):
         for j in range(columns):
             place = c + i * crs + 4 * j
-            _llvm.write(place, _llvm.read(place, types.float32) + types.float32(1))
+            llvm.write(place, llvm.read(place, types.float32) + types.float32(1))
             count = counts + (row + i) * stride + 8 * (column + j)
-            _llvm.write(count, _llvm.read(count, types.int64) + 1)
+            llvm.write(count, llvm.read(count, types.int64) + 1)
     return 0
 
 
@@ -146,11 +146,11 @@ def test_twice_in_a_row_gives_the_same_bits(call_code, framed):
 @cfunc(types.int64(*[types.int64] * 7))
 def copy_out(args, c, crs, row, column, rows, columns):
     """Copies the block to its place in the matrix of float32 whose address and stride lie at args."""
-    target, stride = _llvm.read(args, types.int64), _llvm.read(args + 8, types.int64)
+    target, stride = llvm.read(args, types.int64), llvm.read(args + 8, types.int64)
     for i in range(rows):
         for j in range(columns):
             place = target + (row + i) * stride + 4 * (column + j)
-            _llvm.write(place, _llvm.read(c + i * crs + 4 * j, types.float32))
+            llvm.write(place, llvm.read(c + i * crs + 4 * j, types.float32))
     return 0
 
 

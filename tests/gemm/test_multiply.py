@@ -9,7 +9,7 @@ from reference import LAYOUTS, WRITABLE, numbers, product
 
 from fastbp.gemm.isa import blocks_for
 from fastbp.gemm.multiply import multiply
-from fastbp.gemm.region import region
+from fastbp.parallel.region import region
 
 DTYPES = ("float32", "float64")
 CODES = {dtype: multiply.of(dtype) for dtype in DTYPES}

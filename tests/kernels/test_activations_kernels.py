@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numba import njit
 from reference import LAYOUTS, NAMES, WRITABLE, numbers
 
-from fastbp._check import DtypeError, ShapeError
-from fastbp._llvm import has_fma
+from fastbp.compiler.arguments import DtypeError, ShapeError
+from fastbp.compiler.llvm import has_fma
 from fastbp.kernels.activations import Activation, activate, activation_delta
 
 DTYPES = ("float32", "float64")

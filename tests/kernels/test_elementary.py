@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from mpmath import mpf
 from numba import njit, types
 
-from fastbp._llvm import address_of, has_fma
-from fastbp._vector import load, store
+from fastbp.compiler.llvm import address_of, has_fma
+from fastbp.compiler.vector import load, store
 from fastbp.kernels import elementary
 from fastbp.kernels.elementary import normal_tail
 

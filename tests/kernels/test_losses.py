@@ -12,9 +12,9 @@ from hypothesis.extra.numpy import arrays
 from numba import njit
 
 from fastbp import kernels
-from fastbp._check import kind_of
-from fastbp.kernels.costs import COSTS, cost
-from fastbp.kernels.samples import Loss
+from fastbp.compiler.arguments import kind_of
+from fastbp.kernels.loss_arguments import Loss
+from fastbp.kernels.loss_formulas import COSTS, cost
 
 DTYPES = ["float32", "float64"]
 SHAPES = [(1, 1), (3, 2), (33, 10), (2, 16), (5, 17), (7, 100)]

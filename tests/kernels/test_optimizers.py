@@ -14,9 +14,9 @@ from hypothesis.extra.numpy import arrays
 from numba import njit
 
 from fastbp import kernels
-from fastbp._llvm import FIELD_TYPES, has_fma
+from fastbp.compiler.llvm import FIELD_TYPES, has_fma
 from fastbp.kernels.clipping import SLICES, NormSquared, norm_squared
-from fastbp.kernels.updates import RULES, Update, update
+from fastbp.kernels.update_rules import RULES, Update, update
 
 DTYPES = ["float32", "float64"]
 SIZES = [0, 1, 15, 16, 17, 100, 1003]

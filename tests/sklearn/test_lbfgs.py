@@ -6,7 +6,7 @@ import scipy.optimize
 import scipy.sparse
 
 import fastbp as fb
-from fastbp.samples import Samples
+from fastbp.network.samples import Samples
 from fastbp.sklearn import lbfgs, sparse
 from fastbp.sklearn.objective import classification, regression
 

@@ -1,0 +1,1 @@
+"""Ways into numba: decorators, code by its address, emitted vectors, arguments and faults."""

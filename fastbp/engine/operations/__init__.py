@@ -1,0 +1,1 @@
+"""The operations of a network's table, a file each."""

@@ -1,0 +1,105 @@
+"""PyTorch's state_dict: parameters by the names that they have in a torch.nn.Sequential, without PyTorch."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastbp.io import safetensors
+from fastbp.io.pieces import Linear
+from fastbp.io.tensors import as_float_array
+from fastbp.layers.base import Layer
+from fastbp.layers.dense import Dense
+from fastbp.layers.named import check_named
+
+
+def module_numbers(layers: Sequence[Layer]) -> Iterator[tuple[int, Layer]]:
+    """Each layer with its place in a torch.nn.Sequential, where an activation other than identity has one of its own."""
+    place = 0
+    for layer in layers:
+        yield place, layer
+        place += 2 if isinstance(layer, Dense) and layer.activation != "identity" else 1
+
+
+def state_dict(layers: Sequence[Layer], prefix: str) -> dict[str, np.ndarray]:
+    """Copies of all weights (m, n), in C order, and biases (m,), by name."""
+    check_named("state_dict", layers, activations=False)
+    tensors = {}
+    for place, layer in module_numbers(layers):
+        if isinstance(layer, Dense):
+            tensors[f"{prefix}{place}.weight"] = layer.weight.copy(order="C")
+            if layer.bias is not None:
+                tensors[f"{prefix}{place}.bias"] = layer.bias.copy()
+    return tensors
+
+
+def read(source: Any, activation: Any, modules: Sequence[str] | None, prefix: str) -> list[Linear]:
+    """The dense layers of a mapping, or of a file that holds one; see `Sequential.from_state_dict`."""
+    tensors, ordered = source, True
+    if isinstance(source, str | os.PathLike):
+        tensors, ordered = read_file(Path(source))
+    if not isinstance(tensors, Mapping):
+        raise TypeError(f"tensors: got {type(tensors).__name__}, expected a mapping of names to tensors, or a path")
+    if isinstance(modules, str):
+        raise TypeError(f"modules: got {modules!r}, expected a list of names")
+    found = by_module(tensors, prefix, modules)
+    names = in_order(list(found), ordered) if modules is None else list(modules)
+    activations = activation_of_each(activation, len(names))
+    return [
+        Linear(prefix + name, found[name]["weight"], found[name].get("bias"), f)
+        for name, f in zip(names, activations, strict=True)
+    ]
+
+
+def read_file(path: Path) -> tuple[Any, bool]:
+    """What a file holds, and whether in the order of the modules: safetensors keeps none."""
+    if path.suffix == ".safetensors":
+        return safetensors.read_plain(path), False
+    if path.suffix in (".pt", ".pth"):
+        from fastbp.io import torch
+
+        return torch.load(path), True
+    raise ValueError(f"tensors: got the file {path}, expected the ending .safetensors, .pt or .pth")
+
+
+def by_module(tensors: Mapping, prefix: str, modules: Sequence[str] | None) -> dict[str, dict[str, np.ndarray]]:
+    """The "weight" and "bias" of each module asked for, by its name without the prefix."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for name, tensor in tensors.items():
+        if not str(name).startswith(prefix):
+            continue
+        module, _, kind = str(name)[len(prefix) :].rpartition(".")
+        if modules is not None and module not in modules:
+            continue
+        if kind not in ("weight", "bias"):
+            raise ValueError(f"{name}: got a {type(tensor).__name__}, expected only weight and bias of dense layers")
+        found.setdefault(module, {})[kind] = as_float_array(name, tensor)
+    if not found and not modules:
+        raise ValueError(f"tensors: got none whose name begins with {prefix!r} among {', '.join(map(str, tensors))}")
+    for module in modules or found:
+        if "weight" not in found.get(module, {}):
+            raise ValueError(f"{prefix}{module}.weight: got none, expected one among {', '.join(map(str, tensors))}")
+    return found
+
+
+def in_order(modules: list[str], ordered: bool) -> list[str]:
+    """By their numbers where these alone tell the names apart (0, 2, 10; fc1, fc2), else as they come."""
+    if len({re.sub(r"\d+", "#", module) for module in modules}) == 1:
+        return sorted(modules, key=lambda module: [int(number) for number in re.findall(r"\d+", module)])
+    if not ordered:
+        raise ValueError(f"modules: got None, expected {', '.join(sorted(modules))} in their order: the file has none")
+    return modules
+
+
+def activation_of_each(activation: Any, count: int) -> list[Any]:
+    """One name stands for all layers but the last, which has none then; a list has one for every layer."""
+    if not isinstance(activation, list | tuple):
+        return [*[activation] * (count - 1), "identity"]
+    if len(activation) != count:
+        raise ValueError(f"activation: got {len(activation)} of them, expected {count}, one for each dense layer")
+    return list(activation)

@@ -1,0 +1,66 @@
+"""The layer of the user's own, from two `@njit` functions."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from fastbp.attributes import fixed
+from fastbp.checks import whole_number
+from fastbp.compiler.code import Code
+from fastbp.data.arrays import any_array
+from fastbp.engine.operations.custom import custom_backward, custom_forward
+from fastbp.layers.base import Layer
+from fastbp.layers.initial import initial
+
+
+class Custom(Layer):
+    """An operation of the user's, from two `@njit` functions on whole minibatches.
+
+    forward(x, parameters, out) fills out (K, outputs) from x (K, inputs); backward(delta, x, out, parameters, gradients,
+    delta_x) fills gradients (a flat vector like parameters) and delta_x (K, inputs) from delta = dC/d(out). parameters:
+    the initial values of the operation's parameters, a vector; weight decay does not spare any of them. Compiled anew in
+    every process, once for all layers of the same two functions. What they raise in a call of fastbp ends that call, with the
+    network as it was before the step. `fb.check_gradients` tells whether forward and backward agree.
+    """
+
+    parameters_init: np.ndarray = fixed()
+
+    def __init__(self, inputs: int, outputs: int, forward: Callable, backward: Callable, parameters: Any = ()):
+        super().__init__("float32", 0)
+        self.inputs = whole_number("inputs", inputs, at_least=1)
+        self.outputs = whole_number("outputs", outputs, at_least=1)
+        for name, function in (("forward", forward), ("backward", backward)):
+            if not hasattr(function, "py_func"):
+                raise TypeError(f"{name}: got {function!r}, expected a function compiled with @njit")
+        values = any_array("parameters", parameters, "a vector of real numbers")
+        self.parameters_init = initial(values, "parameters", (values.size,), 0, 0)
+        self.size = values.size
+        self._functions = (forward, backward)
+
+    def __repr__(self) -> str:
+        return f"Custom({self.inputs}, {self.outputs}, {self._functions[0].__name__})"
+
+    def check_values(self, dtype: Any) -> None:
+        initial(self.parameters_init, "parameters", (self.size,), 0, 0, dtype)
+
+    def codes(self, dtype: str) -> tuple[int, int]:
+        """The addresses of the compiled forward and backward operation."""
+        forward, backward = custom_codes(*self._functions, dtype)
+        return forward.resolve(), backward.resolve()
+
+
+_numbers = itertools.count()
+
+
+@functools.cache  # layers of the same functions share them, for as long as numba keeps machine code: until the process ends
+def custom_codes(forward: Callable, backward: Callable, dtype: str) -> list[Code]:
+    """The codes of an operation of the user's."""
+    place, real = (__name__, "Custom", str(next(_numbers)), dtype), getattr(types, dtype)
+    functions = (custom_forward(real, forward), custom_backward(real, backward))
+    return [Code(f, (*place, f.__name__), cached=False) for f in functions]

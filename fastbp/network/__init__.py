@@ -1,0 +1,1 @@
+"""A network as compiled code sees it: state, workspaces, blocks of arguments."""

@@ -1,0 +1,205 @@
+"""Many networks trained at once, each on one thread: `fit_many`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastbp import losses, optimizers
+from fastbp.callbacks import EarlyStopping, Progress
+from fastbp.checks import whole_number
+from fastbp.data import convert
+from fastbp.engine.jobs import NOT_FINITE
+from fastbp.network.lowering import in_compiled_form
+from fastbp.network.samples import TRAINING, VALIDATION, Evaluation, Samples, parts_of_validation
+from fastbp.parallel.region import region
+from fastbp.sequential import Sequential, check_loss
+from fastbp.training.history import History
+from fastbp.training.jobs import Plan, Work, train
+
+__all__ = ["fit_many"]
+
+
+def fit_many(
+    networks: Iterable[Sequential],
+    x: Any,
+    y: Any,
+    *,
+    loss: Any = "softmax_cross_entropy",
+    optimizer: Any = "adam",
+    batch_size: Any = 32,
+    epochs: Any = 1,
+    shuffle: bool = True,
+    rows: Sequence[Any] | None = None,
+    validation_rows: Sequence[Any] | None = None,
+    validation_data: tuple[Any, ...] | None = None,
+    sample_weight: Any = None,
+    early_stopping: EarlyStopping | None = None,
+    progress: bool = False,
+) -> list[History]:
+    """Train many networks on one data set, each on one thread; returns their histories, in the order of `networks`.
+
+    Every network ends as `net.fit(x[rows], y[rows], ...)` alone would leave it: the same bits in its parameters, moments,
+    counters and history (but for `seconds`), so that a second fit goes on. Networks may differ in layers, seed and dtype.
+    A compiled call lasts some hundredths of a second, and the network with most left to do goes on first in the next.
+    For networks that are large enough for the threads to share one (see `fit`), and few, a loop of `fit` is as fast.
+
+    x (rows, inputs) and y are as in `fit`, and shared: no network copies them. `loss`, `optimizer`, `batch_size` and
+    `epochs` are one value for all, or a list with one for each network. `rows`: for each network the rows it trains on,
+    integers (repeated ones count again) or a mask, or None for all of them. `validation_rows`: likewise those whose cost
+    is measured after each epoch, None for no validation; or `validation_data`, (x, y) or (x, y, sample_weight) for all
+    networks. sample_weight: one for each row of x, not used for `validation_rows`. `early_stopping` acts on each network
+    apart; the object itself is not changed, its `best_epoch` included. Overwritten are the networks' parameters, state of
+    the optimizer and `history`, and gradients where `fit` would store them.
+
+    Raises, before anything is changed: TypeError and ValueError for what it cannot take, NaN and infinity in the rows that
+    are used included; RuntimeError while another thread trains one of the networks. FloatingPointError, when all others
+    are trained, if the cost of some networks was not finite: it names their places, and each of those keeps the parameters
+    of its last finite epoch, as after `fit`. KeyboardInterrupt passes through within some hundredths of a second (or the one
+    step at hand), and so does what functions of yours raise (a layer, an activation, a cost); networks and histories are
+    usable.
+    """
+    nets = checked_networks(networks)
+    settings = zip(
+        one_each("loss", loss, len(nets), losses.as_loss),
+        one_each("optimizer", optimizer, len(nets), optimizers.as_optimizer),
+        one_each("batch_size", batch_size, len(nets), lambda n: whole_number("batch_size", n, at_least=1)),
+        one_each("epochs", epochs, len(nets), lambda n: whole_number("epochs", n, at_least=1)),
+        strict=True,
+    )
+    if early_stopping is not None and not isinstance(early_stopping, EarlyStopping):
+        raise TypeError(f"early_stopping: got {early_stopping!r}, expected a fastbp.EarlyStopping or None")
+    trained = Shared(x, y, sample_weight)
+    subsets = subsets_of(trained, "rows", rows, len(nets))
+    held_out = validation_of(trained, validation_rows, validation_data, len(nets))
+    plans = [planned(i, Plan(nets[i], *chosen), trained, subsets[i], held_out[i]) for i, chosen in enumerate(settings)]
+    refuse_wrong_numbers([plan.samples for plan in plans])
+    refuse_wrong_numbers([plan.validation.samples for plan in plans if plan.validation is not None])
+    bar = Progress(sum(plan.epochs for plan in plans)) if progress else None
+    if bar is not None:
+        bar.check_fit(())
+    with contextlib.ExitStack() as turns:
+        for net in nets:
+            turns.enter_context(net.turn.taken("fit_many"))
+        region.of().resolve()  # fails, where it does, before anything changes
+        works = [Work(plan, shuffle, early_stopping) for plan in plans]
+        train(works, bar)
+    refuse_failed(works)
+    return [work.history for work in works]
+
+
+# -------------------------------------------------------------------------------------------------------------- checks
+
+
+class Shared:
+    """A data set, checked and converted once for all networks that read it in the same form."""
+
+    def __init__(self, x: Any, y: Any, weights: Any = None, names: str = TRAINING):
+        self.x, self.y, self.weights, self.names = (
+            in_compiled_form(convert.as_matrix(names.split()[0], x)),
+            y,
+            weights,
+            names,
+        )
+        self._known: dict[tuple, Samples] = {}
+
+    def samples(self, net: Sequential, loss: losses.Loss) -> Samples:
+        key = (loss, net.inputs, net.outputs, net.dtype)
+        if key not in self._known:
+            self._known[key] = Samples(net, loss, self.x, self.y, self.weights, self.names)
+        return self._known[key]
+
+
+def checked_networks(networks: Any) -> list[Sequential]:
+    if isinstance(networks, Sequential) or not isinstance(networks, Iterable):
+        raise TypeError(f"networks: got {type(networks).__name__}, expected a list of fastbp.Sequential")
+    nets = list(networks)
+    if not nets:
+        raise ValueError("networks: got none, expected at least one")
+    places: dict[int, int] = {}
+    for i, net in enumerate(nets):
+        if not isinstance(net, Sequential):
+            raise TypeError(f"networks: got {type(net).__name__} at place {i}, expected fastbp.Sequential")
+        if places.setdefault(id(net), i) != i:
+            raise ValueError(f"networks: got the same network at places {places[id(net)]} and {i}, expected each once")
+        net.refuse_read_only()
+        if not np.isfinite(net.parameters).all():
+            raise ValueError(f"networks: got NaN or infinity in the parameters at place {i}, expected finite numbers")
+    return nets
+
+
+def one_each(name: str, value: Any, count: int, convert: Callable[[Any], Any]) -> list[Any]:
+    """`count` converted values, from as many or from one for all."""
+    if not isinstance(value, list | tuple | np.ndarray):
+        return [convert(value)] * count
+    if len(value) != count:
+        raise ValueError(f"{name}: got {len(value)} entries, expected one value or {count}, one for each network")
+    return [convert(entry) for entry in value]
+
+
+def subsets_of(shared: Shared, name: str, rows: Any, count: int) -> list[np.ndarray | None]:
+    """The row numbers of each network; None: all rows."""
+    if rows is None:
+        return [None] * count
+    if not isinstance(rows, list | tuple | np.ndarray):
+        raise TypeError(f"{name}: got {type(rows).__name__}, expected a list with the rows of each network, or None")
+    if len(rows) != count:
+        raise ValueError(f"{name}: got {len(rows)} entries, expected {count}, one for each network")
+    return [None if r is None else convert.as_rows(f"{name}[{i}]", r, len(shared.x)) for i, r in enumerate(rows)]
+
+
+def validation_of(trained: Shared, rows: Any, pair: Any, count: int) -> list[tuple[Shared, np.ndarray | None] | None]:
+    """What each network is validated on, a data set and the rows of it; None: nothing."""
+    if rows is not None and pair is not None:
+        raise ValueError("validation_rows, validation_data: got both, expected at most one of them")
+    if pair is not None:
+        return [(Shared(*parts_of_validation(pair), names=VALIDATION), None)] * count
+    if rows is None:
+        return [None] * count
+    shared = Shared(trained.x, trained.y)  # without weights
+    subsets = subsets_of(trained, "validation_rows", rows, count)
+    return [None if subset is None else (shared, subset) for subset in subsets]
+
+
+def planned(i: int, plan: Plan, trained: Shared, rows: np.ndarray | None, held_out: Any) -> Plan:
+    """The plan with its samples; errors say that it is the network at place i."""
+    net, loss = plan.net, plan.loss
+    try:
+        check_loss(net, loss)
+        plan.optimizer.check(net.dtype)
+        samples = trained.samples(net, loss).only(rows)
+        if rows is not None and samples.weights is not None:
+            convert.check_weight("sample_weight", samples.weights[rows], net.dtype, f"all of rows[{i}]")
+        validation = None
+        if held_out is not None:
+            shared, subset = held_out
+            validation = Evaluation(net, loss, shared.samples(net, loss).only(subset))
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"networks[{i}]: {error}") from error
+    return plan._replace(samples=samples, validation=validation)
+
+
+def refuse_wrong_numbers(all_samples: Sequence[Any]) -> None:
+    """ValueError for NaN and infinity in a row that some network uses, and for a y that its cost cannot mean."""
+    alike: dict[tuple, list[Samples]] = {}
+    for samples in all_samples:
+        alike.setdefault((id(samples.y), samples.loss, samples.dtype), []).append(samples)
+    for group in alike.values():
+        used = np.zeros(len(group[0].x), bool)
+        for samples in group:
+            used[slice(None) if samples.rows is None else samples.rows] = True
+        if found := group[0].wrong_y(used) or group[0].wrong_number(used):
+            raise ValueError(found)
+
+
+def refuse_failed(works: list[Work]) -> None:
+    failed = {i: work for i, work in enumerate(works) if work.read("state") == NOT_FINITE}
+    if failed:
+        places = ", ".join(f"{i} (epoch {work.read('epoch') + 1})" for i, work in failed.items())
+        raise FloatingPointError(
+            f"networks: got a cost of NaN or infinity, from finite data, at places {places}; these keep the parameters of "
+            "their last finite epoch, the others are trained. A smaller learning rate, or clip_norm, may help"
+        )
