@@ -19,6 +19,16 @@ I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 FIELD_TYPES = {int: types.int64, float: types.float64, "int": types.int64, "float": types.float64}
 
 
+def field_types(record: type) -> dict[str, types.Type]:
+    """The numba type of each field of a record, a NamedTuple whose annotations are `int` or `float`."""
+    return {name: FIELD_TYPES[kind] for name, kind in record.__annotations__.items()}
+
+
+def places(record: type) -> dict[str, int]:
+    """Where each field of a record lies in its block, in bytes from the beginning."""
+    return {name: 8 * i for i, name in enumerate(record.__annotations__)}
+
+
 ONE_FMA = """
 declare float @llvm.fma.f32(float, float, float)
 define float @f(float %x) {
@@ -172,7 +182,7 @@ def array_at(typingctx, address, shape, row_stride, kind):
 def fetch(typingctx, block, address):
     """The block of arguments of class `block` that lies at `address`."""
     cls = block.instance_class
-    fields = [FIELD_TYPES[kind] for kind in cls.__annotations__.values()]
+    fields = list(field_types(cls).values())
     uniform = len(set(fields)) == 1  # numba types such a NamedTuple in another way
     result = types.NamedUniTuple(fields[0], len(fields), cls) if uniform else types.NamedTuple(fields, cls)
 
@@ -186,10 +196,56 @@ def fetch(typingctx, block, address):
     return result(block, types.int64), codegen
 
 
+def field_named(record, name):
+    """Where the field of a literal name lies in a record, in bytes, and its numba type; None for a name that is not literal."""
+    if isinstance(name, types.StringLiteral):
+        cls = record.instance_class
+        return places(cls)[name.literal_value], field_types(cls)[name.literal_value]
+
+
+@intrinsic(prefer_literal=True)
+def place_of(typingctx, address, record, name):
+    """The address of a field, in the block of class `record` at `address`; `name` is a literal."""
+    if not (found := field_named(record, name)):
+        return None
+
+    def codegen(context, builder, signature, args):
+        return builder.add(args[0], I64(found[0]))
+
+    return types.int64(types.int64, record, name), codegen
+
+
+@intrinsic(prefer_literal=True)
+def get(typingctx, address, record, name):
+    """The value of a field, in the block of class `record` at `address`; `name` is a literal."""
+    if not (found := field_named(record, name)):
+        return None
+    place, field = found
+
+    def codegen(context, builder, signature, args):
+        return builder.load(pointer(builder, builder.add(args[0], I64(place)), context.get_value_type(field)))
+
+    return field(types.int64, record, name), codegen
+
+
+@intrinsic(prefer_literal=True)
+def put(typingctx, address, record, name, value):
+    """Write `value` into a field, in the block of class `record` at `address`; `name` is a literal."""
+    if not (found := field_named(record, name)):
+        return None
+    place, field = found
+
+    def codegen(context, builder, signature, args):
+        builder.store(args[3], pointer(builder, builder.add(args[0], I64(place)), args[3].type))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, record, name, field), codegen
+
+
 @intrinsic
 def on_stack(typingctx, block):
     """The address of a copy of a block of arguments; it lives as long as the calling function runs."""
-    fields = [FIELD_TYPES[kind] for kind in block.instance_class.__annotations__.values()]
+    fields = list(field_types(block.instance_class).values())
 
     def codegen(context, builder, signature, args):
         room = uninitialised(builder, ir.ArrayType(I64, len(fields)))
