@@ -30,7 +30,6 @@ from fastbp.layers.named import calls_user
 from fastbp.network.lowering import (
     Description,
     configure,
-    in_compiled_form,
     longest_sum,
     lowered,
     raise_from,
@@ -285,7 +284,7 @@ class Sequential(Declared, Exchange):
 
     def forward(self, x: Any) -> np.ndarray:
         """The output (K, outputs) for a minibatch x (K, inputs), in training: dropout acts. `backward` may follow."""
-        x = in_compiled_form(convert.as_matrix("x", x, self.inputs))
+        x = convert.as_input("x", x, self.inputs)
         workers = self.region_for(len(x))
         batch_size = max([len(x), *(size for purpose, size, _ in self._workspaces if purpose == "by hand")])
         out = np.empty((len(x), self.outputs), self.dtype)
@@ -386,7 +385,7 @@ class Sequential(Declared, Exchange):
 
     def _predict(self, x: Any) -> np.ndarray:
         """`predict` for whatever x."""
-        x = in_compiled_form(convert.as_matrix("x", x, self.inputs))
+        x = convert.as_input("x", x, self.inputs)
         out = np.empty((len(x), self.outputs), self.dtype)
         workers = self.region_for(min(len(x), PREDICT_ROWS))
         with self._inference.here():

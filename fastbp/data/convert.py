@@ -14,6 +14,8 @@ from fastbp.data import mapped
 from fastbp.data.arrays import real_array
 
 _ROWS_AT_ONCE = 4096  # where a pass over the data needs temporary arrays: they stay small beside it
+_INTEGERS = (f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+_READABLE = frozenset(map(np.dtype, ("bool", "float32", "float64", *_INTEGERS)))  # none of a foreign byte order
 
 
 def as_matrix(name: str, x: Any, columns: int | None = None) -> np.ndarray:
@@ -34,6 +36,23 @@ def as_matrix(name: str, x: Any, columns: int | None = None) -> np.ndarray:
     if columns is not None and array.shape[1] != columns:
         raise ValueError(f"{name}: got shape {array.shape}, expected {columns} columns")
     return array
+
+
+def as_input(name: str, x: Any, columns: int | None = None) -> np.ndarray:
+    """`x` as a matrix, by the rules of `as_matrix`, in a form that compiled code reads."""
+    return in_compiled_form(name, as_matrix(name, x, columns))
+
+
+def in_compiled_form(name: str, x: np.ndarray) -> np.ndarray:
+    """The array, or a copy in float32 or float64 of what compiled code does not read: float16, longdouble, foreign byte orders.
+
+    ValueError for a number that float64 does not hold.
+    """
+    if x.dtype in _READABLE:
+        return x
+    if found := first_overflow(name, x, np.float64):
+        raise ValueError(found)
+    return x.astype(np.float32 if x.dtype.itemsize <= 2 and x.dtype.kind == "f" else np.float64)
 
 
 def as_labels(name: str, y: Any, classes: int) -> np.ndarray:
@@ -192,6 +211,3 @@ def _vector(name: str, x: Any, expected: str) -> np.ndarray:
     if array.size == 0:
         raise ValueError(f"{name}: got no entries, expected {expected}")
     return array
-
-
-# ---------------------------------------------------------------------------------------- held-out rows, and scaling

@@ -13,7 +13,6 @@ from fastbp import losses, optimizers
 from fastbp.activations import activation_passes
 from fastbp.compiler.arguments import describe_in_python
 from fastbp.compiler.raised import raise_again
-from fastbp.data import convert
 from fastbp.engine import steps
 from fastbp.engine.memory import Layer as Lowered
 from fastbp.engine.memory import Training, set_fields, zeros_apart
@@ -81,20 +80,6 @@ def longest_sum(dtype: str) -> int:
 
 
 # ------------------------------------------------------------------------------------------ arrays for compiled code
-
-
-def in_compiled_form(x: np.ndarray, name: str = "x") -> np.ndarray:
-    """x, or a copy in float32 or float64 of what compiled code does not read: float16, longdouble, foreign byte orders.
-    ValueError for a number that float64 does not hold."""
-    if x.dtype in READABLE:
-        return x
-    if found := convert.first_overflow(name, x, np.float64):
-        raise ValueError(found)
-    return x.astype(np.float32 if x.dtype.itemsize <= 2 and x.dtype.kind == "f" else np.float64)
-
-
-INTEGERS = (f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
-READABLE = frozenset(map(np.dtype, ("bool", "float32", "float64", *INTEGERS)))  # none of a foreign byte order
 
 
 class Description:

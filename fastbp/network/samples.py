@@ -12,7 +12,7 @@ from fastbp.data import convert, mapped
 from fastbp.data.arrays import column_titles, dimensions
 from fastbp.engine import steps
 from fastbp.engine.memory import Training
-from fastbp.network.lowering import SliceBlock, configure_loss, in_compiled_form, slice_block
+from fastbp.network.lowering import SliceBlock, configure_loss, slice_block
 from fastbp.sequential import PREDICT_ROWS, Sequential, check_loss
 
 TRAINING, VALIDATION = "x y sample_weight", "validation_x validation_y validation_sample_weight"
@@ -34,10 +34,10 @@ class Samples:
         self.loss, self.dtype = loss, net.dtype
         self.x_name, self.y_name, self.weights_name = names.split()
         self.x_titles = column_titles(x)
-        self.x = in_compiled_form(convert.as_matrix(self.x_name, x, net.inputs), self.x_name)
+        self.x = convert.as_input(self.x_name, x, net.inputs)
         if dimensions(self.y_name, y, "labels or real numbers"):
             convert.same_length(**{self.x_name: self.x, self.y_name: y, self.weights_name: weights})
-        self.y = in_compiled_form(loss.targets(y, len(self.x), net.outputs, self.y_name), self.y_name)
+        self.y = convert.in_compiled_form(self.y_name, loss.targets(y, len(self.x), net.outputs, self.y_name))
         self.weights = None
         if weights is not None:
             self.weights = convert.as_weights(self.weights_name, weights, len(self.x), net.dtype, minibatch)

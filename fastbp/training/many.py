@@ -13,7 +13,6 @@ from fastbp.callbacks import EarlyStopping, Progress
 from fastbp.checks import whole_number
 from fastbp.data import convert
 from fastbp.engine.jobs import NOT_FINITE
-from fastbp.network.lowering import in_compiled_form
 from fastbp.network.samples import TRAINING, VALIDATION, Evaluation, Samples, parts_of_validation
 from fastbp.parallel.region import region
 from fastbp.sequential import Sequential, check_loss
@@ -98,12 +97,8 @@ class Shared:
     """A data set, checked and converted once for all networks that read it in the same form."""
 
     def __init__(self, x: Any, y: Any, weights: Any = None, names: str = TRAINING):
-        self.x, self.y, self.weights, self.names = (
-            in_compiled_form(convert.as_matrix(names.split()[0], x)),
-            y,
-            weights,
-            names,
-        )
+        self.x = convert.as_input(names.split()[0], x)
+        self.y, self.weights, self.names = y, weights, names
         self._known: dict[tuple, Samples] = {}
 
     def samples(self, net: Sequential, loss: losses.Loss) -> Samples:
