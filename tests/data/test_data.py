@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastbp.data import Standardizer, train_validation_split
-from fastbp.data.convert import as_labels, as_matrix, as_targets, as_weights, first_non_finite, same_length
+from fastbp.data.convert import as_input, as_labels, as_matrix, as_targets, as_weights, first_non_finite, same_length
 
 REAL_DTYPES = ["?", "u1", "i2", "i8", "u8", "f2", "f4", "f8", ">f4", "g"]
 
@@ -86,6 +86,23 @@ class TestAsMatrix:
     def test_other_shapes_are_value_errors(self, x, message):
         with pytest.raises(ValueError, match=f"^x: {message}"):
             as_matrix("x", x, columns=4)
+
+
+class TestAsInput:
+    @pytest.mark.parametrize(("dtype", "read"), [
+        ("?", "?"), ("u1", "u1"), ("i8", "i8"), ("f4", "f4"), ("f8", "f8"), ("f2", "f4"), (">f2", "f4"), (">f4", "f8"),
+        (">i2", "f8"), ("g", "f8"),
+    ])  # fmt: skip
+    def test_what_compiled_code_reads_comes_back_as_it_is_and_the_rest_as_floats(self, dtype, read):
+        x = np.ones((3, 4), dtype)
+        found = as_input("x", x, 4)
+        assert found.dtype == read
+        assert np.array_equal(found, x)
+        assert (found is x) == (dtype == read)
+
+    def test_the_shape_is_checked(self):
+        with pytest.raises(ValueError, match=r"x: got shape \(3, 4\), expected 5 columns"):
+            as_input("x", np.ones((3, 4)), 5)
 
 
 class TestAsLabels:
