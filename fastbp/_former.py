@@ -9,7 +9,9 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import sys
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 FORMER = {
     "_jit": "compiler.jit",
@@ -18,12 +20,42 @@ FORMER = {
     "_llvm": "compiler.llvm",
     "_check": "compiler.arguments",
     "_raised": "compiler.raised",
+    "_refusal": "compiler.refusal",
+    "_vector": "compiler.vector",
     "turns": "parallel.turns",
+    "gemm.clock": "parallel.clock",
+    "gemm.pace": "parallel.pace",
+    "gemm.region": "parallel.region",
+    "gemm.sharing": "parallel.sharing",
+    "gemm.team": "parallel.team",
+    "kernels.costs": "kernels.loss_formulas",
+    "kernels.formulas": "kernels.activation_formulas",
+    "kernels.passes": "kernels.activation_passes",
+    "kernels.samples": "kernels.loss_arguments",
+    "kernels.updates": "kernels.update_rules",
+    "engine.custom": "engine.operations.custom",
+    "engine.dense": "engine.operations.dense",
+    "engine.dropout": "engine.operations.dropout",
+    "engine.few": "engine.small_predict",
+    "engine.gradient": "engine.cost_gradient",
+    "engine.many": "engine.jobs",
+    "engine.order": "engine.shuffle",
+    "engine.paths": "engine.step_paths",
+    "engine.snapshot": "engine.finite",
     "model": "sequential",
     "lowering": "network.lowering",
     "samples": "network.samples",
     "saving": "io.model_file",
     "files": "io.files",
+    "exchange.arrays": "io.tensors",
+    "exchange.graph": "io.onnx.graph",
+    "exchange.methods": "io.methods",
+    "exchange.onnx": "io.onnx.export",
+    "exchange.onnx_activations": "io.onnx.activations",
+    "exchange.parts": "io.pieces",
+    "exchange.sklearn": "io.sklearn",
+    "exchange.state_dict": "io.state_dict",
+    "exchange.torch": "io.torch",
     "checkpoints": "callbacks.checkpoint",
     "tensorboard": "callbacks.tensorboard",
     "pruning": "callbacks.optuna",
@@ -37,14 +69,32 @@ FORMER = {
     "arrays": "data.arrays",
     "mapped": "data.mapped",
     "delimited": "data.delimited",
+    "npz": "data.npz",
     "tables": "data.tables",
     "targets": "data.targets",
+    "check_gradients": "inspect.gradients",
     "explain": "inspect.explain",
     "explanation": "inspect.report",
+    "tabular": "inspect.tabular",
     "trial": "inspect.probe",
     "versions": "inspect.versions",
     "warm": "commands.warm_up",
 }  # fmt: skip
+PACKAGES = ("exchange",)  # whose modules have gone to several places
+
+# Modules that gave up some of their names: where those are now.
+SPLIT = {
+    "attributes": ("checks",),
+    "data": ("data.convert",),
+    "io": ("io.safetensors",),
+    "layers": ("layers.initial", "layers.named", "layers.custom"),
+    "schedules": ("checks",),
+}
+
+
+def module(name: str) -> ModuleType:
+    """The module of that name within fastbp, imported if need be."""
+    return importlib.import_module(f"fastbp.{name}")
 
 
 class FormerNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -52,18 +102,45 @@ class FormerNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def find_spec(self, name, path, target=None):
         package, _, former = name.partition(".")
-        return importlib.machinery.ModuleSpec(name, self) if package == "fastbp" and former in FORMER else None
+        if package != "fastbp" or (former not in FORMER and former not in PACKAGES):
+            return None
+        return importlib.machinery.ModuleSpec(name, self, is_package=former in PACKAGES)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
-        """A stand-in that the import system may write on."""
+        """Return a stand-in that the import system may write on."""
         return ModuleType(spec.name)
 
-    def exec_module(self, module: ModuleType) -> None:
+    def exec_module(self, stand_in: ModuleType) -> None:
         """Put the module itself in the stand-in's place, which the import system then hands out."""
-        sys.modules[module.__name__] = importlib.import_module(f"fastbp.{FORMER[module.__name__.partition('.')[2]]}")
+        former = stand_in.__name__.partition(".")[2]
+        if former in FORMER:
+            sys.modules[stand_in.__name__] = module(FORMER[former])
+
+
+def attribute(owner: str, places: tuple[str, ...]) -> Callable[[str], Any]:
+    """Return the `__getattr__` of a module that once had the names which the modules `places` have now."""
+
+    def find(name: str) -> Any:
+        for place in places if not name.startswith("_") else ():
+            if hasattr(module(place), name):
+                return getattr(module(place), name)
+        raise AttributeError(f"module {owner!r} has no attribute {name!r}")
+
+    return find
+
+
+def submodule(name: str) -> ModuleType:
+    """Return a module of fastbp by its former name: importing fastbp once bound them all."""
+    if name in FORMER or name in PACKAGES:
+        return module(name)
+    raise AttributeError(f"module 'fastbp' has no attribute {name!r}")
 
 
 def install() -> None:
-    """Let Python find modules by their former names."""
-    if not any(isinstance(finder, FormerNames) for finder in sys.meta_path):
-        sys.meta_path.append(FormerNames())
+    """Let Python find modules, and what has moved from one to another, by their former names."""
+    sys.meta_path.append(FormerNames())
+    # imported later it would take the place of the function `fastbp.check_gradients`
+    sys.modules["fastbp.check_gradients"] = module(FORMER["check_gradients"])
+    for owner, places in SPLIT.items():
+        vars(module(owner))["__getattr__"] = attribute(f"fastbp.{owner}", places)
+    vars(sys.modules["fastbp"])["__getattr__"] = submodule
