@@ -14,10 +14,11 @@ from fastbp import losses, optimizers
 from fastbp.attributes import Declared, fixed, setting
 from fastbp.checks import dictionary, whole_number
 from fastbp.data import convert, mapped
-from fastbp.engine import steps
+from fastbp.engine.by_hand import backward_minibatch, forward_minibatch
 from fastbp.engine.finite import copy_if_finite
+from fastbp.engine.infer import predict_slice
 from fastbp.engine.memory import State, Training, make_training, zeros_apart
-from fastbp.engine.small_predict import few_predictor
+from fastbp.engine.small_predict import small_predictor
 from fastbp.engine.walk import update
 from fastbp.io import model_file
 from fastbp.io.methods import Exchange
@@ -290,7 +291,7 @@ class Sequential(Declared, Exchange):
         out = np.empty((len(x), self.outputs), self.dtype)
         with self.turn.taken("forward", within=True):
             self._active, self._rows = self._workspace("by hand", batch_size, stores=True), 0
-            slice_block(self._active, x=x, out=out, last=len(x)).run(steps.forward_minibatch, workers)
+            slice_block(self._active, x=x, out=out, last=len(x)).run(forward_minibatch, workers)
             if found := self._overflow(x, out):
                 raise ValueError(found)
             self._rows = len(x)
@@ -321,7 +322,7 @@ class Sequential(Declared, Exchange):
         given, wanted = Description(delta), Description(out)
         network = self._active.network.ctypes.data
         into = wanted.address if input_delta else 0
-        self._run(steps.backward_minibatch, network, given.address, into, self.region_for(self._rows))
+        self._run(backward_minibatch, network, given.address, into, self.region_for(self._rows))
         raise_from(self._active)
         return out
 
@@ -391,7 +392,7 @@ class Sequential(Declared, Exchange):
         with self._inference.here():
             training = self._workspace("inference", min(len(x), PREDICT_ROWS))
             for first, last in self._slices(len(x), PREDICT_ROWS):
-                slice_block(training, x=x, out=out, first=first, last=last).run(steps.predict_slice, workers)
+                slice_block(training, x=x, out=out, first=first, last=last).run(predict_slice, workers)
                 mapped.give_back(x, first, last)
         if found := self._overflow(x, out):
             raise ValueError(found)
@@ -403,7 +404,7 @@ class Sequential(Declared, Exchange):
         """For as many rows as one thread works on in any case, PREDICT_ROWS at most."""
         rows = max(rows for rows in range(1, PREDICT_ROWS + 1) if not self.shares(rows))
         training = self._make_training(rows, stores=False)
-        return Few(few_predictor(self.dtype.name, x_dtype.name), training.network.ctypes.data, training)
+        return Few(small_predictor(self.dtype.name, x_dtype.name), training.network.ctypes.data, training)
 
     def evaluate(self, x: Any, y: Any, loss: Any = "softmax_cross_entropy", sample_weight: Any = None) -> float:
         """The cost over x and y: sum(w_k c_k) / sum(w_k), without dropout."""

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import settings
 
 import fastbp
-from fastbp.parallel.pace import always_shared
+from fastbp.parallel.sharing_account import always_shared
 
 settings.register_profile("fastbp", deadline=None)  # the first example compiles
 settings.load_profile("fastbp")

@@ -23,7 +23,7 @@ I64 = ir.IntType(64)
 intrinsic: Any = numba_intrinsic
 
 SERIAL_PROCESS, ONLY_MAIN_THREAD, MAIN_THREAD, GET_NUM_THREADS, THREAD_IDENT, YIELD, CALLER_TAKES_PART, FORKS = range(8)
-CLOCK, PACES = 8, 9  # addresses: of a Clock, of the table of Paces
+CLOCK, ACCOUNTS = 8, 9  # addresses: of a Clock, of the table of Accounts
 _state = (ctypes.c_int64 * 10)()
 _STATE_SYMBOL = "fastbp.state"
 llvm.add_symbol(_STATE_SYMBOL, ctypes.addressof(_state))

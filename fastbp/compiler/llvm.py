@@ -6,8 +6,10 @@ An address is an int64, in bytes. A block of arguments is a NamedTuple whose fie
 
 import functools
 import platform
+from typing import Any
 
 import llvmlite.binding as llvm
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -19,14 +21,22 @@ I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 FIELD_TYPES = {int: types.int64, float: types.float64, "int": types.int64, "float": types.float64}
 
 
+@functools.cache
 def field_types(record: type) -> dict[str, types.Type]:
     """The numba type of each field of a record, a NamedTuple whose annotations are `int` or `float`."""
     return {name: FIELD_TYPES[kind] for name, kind in record.__annotations__.items()}
 
 
+@functools.cache
 def places(record: type) -> dict[str, int]:
     """Where each field of a record lies in its block, in bytes from the beginning."""
     return {name: 8 * i for i, name in enumerate(record.__annotations__)}
+
+
+def value_in(block: np.ndarray, record: type, name: str) -> Any:
+    """The value of a field in a block of class `record`, for Python, which has it as an array of int64."""
+    cells = block.view(np.float64) if field_types(record)[name] == types.float64 else block
+    return cells[places(record)[name] // 8].item()
 
 
 ONE_FMA = """

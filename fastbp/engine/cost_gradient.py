@@ -1,23 +1,18 @@
 """The cost of a minibatch and its gradient, without an update: for optimizers that live outside the engine."""
 
 from fastbp.compiler.code import code_per_dtype
-from fastbp.compiler.llvm import call, fetch, write
-from fastbp.engine.steps import (
-    AT_COST,
-    AT_WEIGHT,
-    Slice,
-    cost_evaluator,
-    in_a_team,
-    minibatch_loader,
-)
+from fastbp.compiler.llvm import call, fetch, put
+from fastbp.engine.cost import cost_evaluator
+from fastbp.engine.minibatch import minibatch_loader
+from fastbp.engine.slices import Slice, in_a_team
 from fastbp.engine.table import Network
 from fastbp.engine.walk import backward, forward, has_raised
 
 
 @code_per_dtype
 def gradient_rows(real):
-    """gradient_rows(args, region): the rows of the Slice at `args` as one minibatch: their cost is added to the Slice's, the
-    gradient of its mean is left in the network's gradients. Dropout does nothing."""
+    """gradient_rows(args, region): take the rows of the Slice at `args` as one minibatch: add their cost to the Slice's,
+    and leave the gradient of its mean in the network's gradients. Dropout does nothing."""
     load_rows, cost = minibatch_loader(real), cost_evaluator(real)
 
     def gradient_rows(args, region):
@@ -28,8 +23,8 @@ def gradient_rows(real):
             return 0
         _, batch_cost, batch_weight = cost(s, fetch(Network, s.network), s.first, True)
         call(backward(real), (s.network, 0, region))
-        write(args + AT_COST, s.cost + batch_cost)
-        write(args + AT_WEIGHT, s.weight + batch_weight)
+        put(args, Slice, "cost", s.cost + batch_cost)
+        put(args, Slice, "weight", s.weight + batch_weight)
         return 0
 
     return gradient_rows
@@ -37,4 +32,5 @@ def gradient_rows(real):
 
 @code_per_dtype
 def gradient_slice(real):
+    """gradient_slice(args, region): `gradient_rows`, in a team where that saves time."""
     return in_a_team(gradient_rows, 3.0)(real)

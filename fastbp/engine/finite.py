@@ -2,28 +2,34 @@
 
 from typing import NamedTuple
 
-import numpy as np
-
 from fastbp.compiler.code import code_per_dtype
-from fastbp.compiler.llvm import fetch, on_stack, read, write
+from fastbp.compiler.llvm import fetch, get, on_stack, write
 from fastbp.compiler.vector import fma, load, reduce_add, splat, store
 from fastbp.gemm.driver import share
 from fastbp.kernels.activation_passes import size_and_lanes
 from fastbp.parallel.sharing import share_out
 
-FLOPS_PER_ELEMENT = 8.0  # what an element costs, for the choice of threads
+FLOPS_PER_ELEMENT = 8.0  # the cost of an element, for the choice of threads
 
 
 class Vectors(NamedTuple):
+    """A flat vector to look at or to copy."""
+
     source: int
     target: int
     size: int
-    finite: int  # comes back: the address of an int64, set to 0 by whoever finds a number that is not finite
+    finite: int  # the address of an int64 that becomes 0 where a number is not finite
+
+
+class Finite(NamedTuple):
+    """Whether all of a vector is finite: 1 or 0."""
+
+    value: int
 
 
 @code_per_dtype
 def is_finite(real):
-    """is_finite(args, part, parts): look at a part of the Vectors at `args`."""
+    """is_finite(args, part, parts): look for numbers that are not finite in a part of the Vectors at `args`."""
     size, lanes = size_and_lanes(real)
 
     def is_finite(args, part, parts):
@@ -60,19 +66,15 @@ def copied(real):
 
 @code_per_dtype
 def copy_if_finite(real):
-    """copy_if_finite(source, target, size, region): 1, and a copy at target unless that is 0, if all numbers at source are
-    finite; else 0."""
+    """copy_if_finite(source, target, size, region): return 1 if all numbers at source are finite, and then copy them to target,
+    unless that is 0; else return 0."""
 
     def copy_if_finite(source, target, size, region):
-        finite = on_stack(Finite(1))
-        args, flops = on_stack(Vectors(source, target, size, finite)), FLOPS_PER_ELEMENT * size
+        finite, flops = on_stack(Finite(1)), FLOPS_PER_ELEMENT * size
+        args = on_stack(Vectors(source=source, target=target, size=size, finite=finite))
         share_out(region, is_finite(real), args, flops)
-        if read(finite, np.int64) != 0 and target != 0:
+        if get(finite, Finite, "value") != 0 and target != 0:
             share_out(region, copied(real), args, flops)
-        return read(finite, np.int64)
+        return get(finite, Finite, "value")
 
     return copy_if_finite
-
-
-class Finite(NamedTuple):
-    value: int

@@ -1,4 +1,4 @@
-"""The verbs of `fastbp.engine` on one thread: for use inside somebody's own prange, thread pool or forked worker."""
+"""The verbs of `fastbp.engine` on one thread: for use inside a caller's own prange, thread pool or forked worker."""
 
 from fastbp.engine import verbs
 

@@ -2,7 +2,7 @@
 
     order = argsort of Philox4x64-10(key=(seed, stream)), ties in ascending order of the rows
 
-so it depends on seed and stream alone (Salmon et al. 2011; the numbers are those of `numpy.random.Philox`).
+It depends on seed and stream alone (Salmon et al. 2011; the numbers are those of `numpy.random.Philox`).
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ SHUFFLE_STREAM = 1 << 32  # of epoch 0; apart from the streams of the layers' in
 
 @inner
 def philox(counter, key0, key1):
-    """The four random numbers of one count."""
+    """The four random numbers of one value of the counter."""
     a, b, c, d = np.uint64(counter), np.uint64(0), np.uint64(0), np.uint64(0)
     for _ in range(ROUNDS):
         a, b, c, d = high_product(M1, c) ^ b ^ key0, M1 * c, high_product(M0, a) ^ d ^ key1, M0 * a
@@ -29,14 +29,14 @@ def philox(counter, key0, key1):
 
 @inner
 def fill_random(keys, seed, stream):
-    """The first len(keys) random uint64 of a stream; len(keys) is a multiple of 4."""
+    """Fill `keys` with the first random uint64 of a stream; len(keys) is a multiple of 4."""
     for i in range(0, len(keys), 4):
         keys[i], keys[i + 1], keys[i + 2], keys[i + 3] = philox(i // 4 + 1, np.uint64(seed), np.uint64(stream))
 
 
 @inner
 def deal(keys, rows, order):
-    """Rows into as many buckets as there are rows, by their keys' leading bits; in a bucket they keep their order."""
+    """Deal the rows into as many buckets as there are rows, by their keys' leading bits; in a bucket they keep their order."""
     bits = 1
     while (1 << bits) < rows:
         bits += 1
@@ -54,7 +54,7 @@ def deal(keys, rows, order):
 
 @inner
 def sort_nearly_sorted(keys, rows, order):
-    """By insertion: a row moves within its bucket, and random keys leave about one row in each. Stable."""
+    """Sort by insertion, which is stable: a row moves within its bucket, and random keys leave about one row in each."""
     for i in range(1, rows):
         row = read(order + 8 * i, np.int64)
         while i > 0 and keys[read(order + 8 * (i - 1), np.int64)] > keys[row]:
@@ -65,7 +65,7 @@ def sort_nearly_sorted(keys, rows, order):
 
 @code
 def shuffle(seed, stream, rows, order):
-    """shuffle(seed, stream, rows, order): the permutation of 0 .. rows - 1 into the int64 at `order`."""
+    """shuffle(seed, stream, rows, order): write the permutation of 0 .. rows - 1 into the int64 at `order`."""
     keys = np.empty((rows + 3) // 4 * 4, np.uint64)
     fill_random(keys, seed, stream)
     deal(keys, rows, order)

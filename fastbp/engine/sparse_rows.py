@@ -1,7 +1,7 @@
 """Prediction of rows of a sparse matrix, whose dense form is never made.
 
-What the first layer adds up are the terms of the entries alone, in ascending order of the columns. The others, of zeros, leave
-a sum as it is, so the bits are those of dense rows.
+The first layer adds up the terms of the entries alone, in ascending order of the columns. The other terms, of zeros, would
+leave the sum as it is, so the bits are those of dense rows.
 """
 
 from typing import NamedTuple
@@ -10,9 +10,9 @@ import numpy as np
 
 from fastbp.compiler.arguments import Array
 from fastbp.compiler.code import code_per_dtype
-from fastbp.compiler.llvm import call, fetch, on_stack, read, write
+from fastbp.compiler.llvm import call, fetch, on_stack, place_of, places, put, read
 from fastbp.compiler.vector import fma, load, splat, store
-from fastbp.engine.table import AT_RAISED, NETWORK, Call, Network, Operation
+from fastbp.engine.table import Call, Network, Operation
 from fastbp.engine.walk import forward, has_raised, last_operation
 from fastbp.gemm.driver import share
 from fastbp.gemm.pack import copier
@@ -31,21 +31,20 @@ class SparseRows(NamedTuple):
     out: int  # address of an Array
 
 
-SPARSE_ROWS = {name: 8 * i for i, name in enumerate(SparseRows._fields)}
-AT_FIRST, AT_X, AT_ROWS = SPARSE_ROWS["first"], NETWORK["x"], NETWORK["rows"]
+SPARSE_ROWS = places(SparseRows)
 
 
 @code_per_dtype
 def sparse_forward(real):
-    """sparse_forward(args, part, parts): the first dense layer, whose weights lie input by input, for a part of the rows of the
-    SparseRows that the network's x is the address of."""
+    """sparse_forward(args, part, parts): compute the first dense layer, whose weights lie input by input, for a part of the
+    rows of the SparseRows at the address that is the network's x."""
     size, lanes = size_and_lanes(real)
 
     def sparse_forward(args, part, parts):
         c = fetch(Call, args)
         t, o = fetch(Network, c.network), fetch(Operation, c.operation)
         s = fetch(SparseRows, t.x)
-        finish = on_stack(Forward(0, 0, o.bias, o.z, o.z_stride, c.network + AT_RAISED))
+        finish = on_stack(Forward(0, 0, o.bias, o.z, o.z_stride, place_of(c.network, Network, "raised")))
         row_bytes = size * o.outputs
         start, rows = share(t.rows, 1, part, parts)
         for i in range(start, start + rows):
@@ -76,18 +75,18 @@ def sparse_forward(real):
 
 @code_per_dtype
 def predict_sparse(real):
-    """predict_sparse(args): the outputs for the SparseRows at `args`, on one thread."""
+    """predict_sparse(args): write the outputs for the SparseRows at `args`, on one thread."""
     size, copy = real.bitwidth // 8, copier(real)
 
     def predict_sparse(args):
         s = fetch(SparseRows, args)
         t, out = fetch(Network, s.network), fetch(Array, s.out)
         o = last_operation(t)
-        write(s.network + AT_X, args)
+        put(s.network, Network, "x", args)
         for first in range(s.first, s.last, t.batch_size):
             rows = min(t.batch_size, s.last - first)
-            write(args + AT_FIRST, first)
-            write(s.network + AT_ROWS, rows)
+            put(args, SparseRows, "first", first)
+            put(s.network, Network, "rows", rows)
             call(forward(real), (s.network, 0, 0))
             if has_raised(s.network):
                 break

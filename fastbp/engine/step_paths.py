@@ -1,11 +1,11 @@
-"""How a step goes about its operations: asked of the code that does it, on a Training that holds a minibatch."""
+"""How a step goes about its operations: found out from the code that does it, on a Training that holds a minibatch."""
 
 import numpy as np
 
 from fastbp.compiler.code import call_code, code
 from fastbp.compiler.llvm import fetch, write
 from fastbp.engine.memory import Training, set_fields
-from fastbp.engine.steps import team_size
+from fastbp.engine.slices import team_size
 from fastbp.engine.table import NETWORK, OPERATION, OPERATION_BYTES, Call, Network, Operation
 from fastbp.gemm.path import Path, tell
 from fastbp.parallel.sharing import parts_for, shareable
@@ -14,8 +14,8 @@ from fastbp.parallel.team import SIZE, TEAM
 
 @code
 def sharing(network, region, threads):
-    """sharing(network, region, threads): the threads that train minibatches of full size, and of these how many share each
-    operation, as int64."""
+    """sharing(network, region, threads): write the number of threads that train minibatches of full size, and how many of them
+    share each operation, as int64 at `threads`."""
     t = fetch(Network, network)
     team = team_size(t, t.batch_size, np.inf, region)
     write(threads, team)
@@ -28,7 +28,7 @@ def sharing(network, region, threads):
 
 
 def threads_of(training: Training, region: int) -> list[int]:
-    """How many threads train, then how many of them share each operation."""
+    """The number of threads that train, then how many of them share each operation."""
     threads = np.zeros(len(training.operations) + 1, np.int64)
     call_code(sharing.of().resolve(), training.network.ctypes.data, region, threads.ctypes.data)
     return [int(n) for n in threads]
@@ -37,7 +37,7 @@ def threads_of(training: Training, region: int) -> list[int]:
 def path_of(training: Training, number: int, work: str, parts: int) -> Path:
     """The Path of an operation's product in "forward", "backward" or "gradient"; its `k` is 0 if it has none.
 
-    What else belongs to that work is done: the Training is of no more use than to be asked further.
+    All else that belongs to that work is done: after it the Training is only good for more questions of this kind.
     """
     path = np.array(Path(tell.of(training.parameters.dtype.name).resolve(), *[0] * 11), np.int64)
     block = np.array(Call(training.network.ctypes.data, training.operations[number].ctypes.data), np.int64)

@@ -1,24 +1,25 @@
-"""A turn of a verb: one thread at a time works with a Training; two would write into its buffers, and read past their ends."""
+"""Turns of verbs: one thread at a time works with a Training, since two would overwrite its buffers and read past their
+ends."""
 
 from fastbp.compiler.arguments import IN_USE, TRAINING, refuse
 from fastbp.compiler.jit import inner
 from fastbp.compiler.live import FORKS, state
-from fastbp.compiler.llvm import atomic_read, atomic_write, exchange_if
-from fastbp.engine.table import NETWORK
-
-AT_TURN = NETWORK["turn"]
+from fastbp.compiler.llvm import atomic_read, atomic_write, exchange_if, place_of
+from fastbp.engine.table import Network
 
 
 @inner
 def begin_turn(network, fault):
-    """Whether no other thread is at work; if so nobody else is until `end_turn`. What was at work in the parent of a forked
-    process is not in the child."""
-    mine, there = state(FORKS) + 1, atomic_read(network + AT_TURN)
-    if there == mine or not exchange_if(network + AT_TURN, there, mine):
+    """Take the turn until `end_turn`, unless another thread has it; returns whether it was taken. A thread that had it when the
+    process was forked does not have it in the child."""
+    turn = place_of(network, Network, "turn")
+    mine, there = state(FORKS) + 1, atomic_read(turn)
+    if there == mine or not exchange_if(turn, there, mine):
         return refuse(fault, IN_USE, TRAINING, 0, 0, 0, 0)
     return True
 
 
 @inner
 def end_turn(network):
-    atomic_write(network + AT_TURN, 0)
+    """Give the turn back."""
+    atomic_write(place_of(network, Network, "turn"), 0)

@@ -10,9 +10,9 @@ from fastbp.gemm.driver import Product, product, work_bytes
 from fastbp.gemm.isa import blocks_for
 from fastbp.gemm.pack import copier
 from fastbp.parallel.clock import nanoseconds
-from fastbp.parallel.pace import note, pace_of, shares
 from fastbp.parallel.region import run
 from fastbp.parallel.sharing import opens_region, parts_for
+from fastbp.parallel.sharing_account import account_of, note, shares
 
 COLUMN_FLOPS = 8.0  # what an element of A costs where C is one column
 STACK_BYTES = 32768  # what a product may pack into without allocating
@@ -113,10 +113,10 @@ def multiply(real):
         if not opens_region(flops, region):
             with_any_b(args, ccs, region)
             return 0
-        pace, began = call(pace_of(), (product(real), p.m, p.n, p.k, int(flops))), nanoseconds()
-        shared = shares(pace, began)
+        account, began = call(account_of(), (product(real), p.m, p.n, p.k, int(flops))), nanoseconds()
+        shared = shares(account, began)
         with_any_b(args, ccs, region if shared else 0)
-        call(note(), (pace, shared, began, nanoseconds(), int(flops)))
+        call(note(), (account, shared, began, nanoseconds(), int(flops)))
         return 0
 
     return multiply

@@ -7,13 +7,13 @@ import time
 import numpy as np
 
 from fastbp import losses, optimizers
-from fastbp.engine import steps
 from fastbp.engine.memory import set_fields
 from fastbp.engine.step_paths import threads_of
 from fastbp.engine.table import NETWORK, STEP, Operation
+from fastbp.engine.train import train_slice
 from fastbp.gemm.peak import fma_peak, read_bandwidth, seconds_per_tick
 from fastbp.network.lowering import slice_block
-from fastbp.parallel.pace import always_shared
+from fastbp.parallel.sharing_account import always_shared
 from fastbp.sequential import Sequential
 
 RUN_SECONDS = 0.02  # what one run aims at
@@ -45,8 +45,8 @@ class Trial:
         set_fields(self.training.network, NETWORK, clock=clock.ctypes.data)
         self.block.set(last=len(order), order=order.ctypes.data, order_stride=8)
         with always_shared():
-            self.block.run(steps.train_slice, self.workers)
-        if self.block.fields[steps.SLICE["stopped"] // 8] >= 0:
+            self.block.run(train_slice, self.workers)
+        if self.block["stopped"] >= 0:
             raise FloatingPointError(
                 "explain: got a cost of NaN or infinity on random numbers, expected a finite one: are the parameters "
                 "finite, and does the last layer give what the cost takes?"

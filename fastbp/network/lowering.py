@@ -12,12 +12,13 @@ from numba import types
 from fastbp import losses, optimizers
 from fastbp.activations import activation_passes
 from fastbp.compiler.arguments import describe_in_python
+from fastbp.compiler.llvm import places, value_in
 from fastbp.compiler.raised import raise_again
-from fastbp.engine import steps
 from fastbp.engine.memory import Layer as Lowered
 from fastbp.engine.memory import Training, set_fields, zeros_apart
 from fastbp.engine.operations.dense import dense_backward, dense_forward, dense_gradient
 from fastbp.engine.operations.dropout import dropout_backward, dropout_forward
+from fastbp.engine.slices import Slice
 from fastbp.engine.table import AT_RAISED, NETWORK
 from fastbp.gemm.isa import blocks_for
 from fastbp.kernels.update_rules import rule_constants, update, update_pass
@@ -107,22 +108,23 @@ class SliceBlock:
         self.training, self.kept = training, described
         x, y, weights, out = (described.get(name, NO_ARRAY).address for name in ("x", "y", "weights", "out"))
         network = training.network.ctypes.data
-        self.fields = zeros_apart(len(steps.Slice._fields), np.int64)
-        self.fields[:] = steps.Slice(network, x, y, weights, 0, 0, 0, 0, 0, out, 0, 0, 0)
+        self.fields = zeros_apart(len(places(Slice)), np.int64)
+        self.set(network=network, x=x, y=y, weights=weights, out=out)
         self.address = self.fields.ctypes.data
 
     def run(self, code: Any, workers: int) -> None:
-        """Run code of `engine.steps` on it, without the GIL; raises what a function of the user's raised."""
+        """Run code of (args, region) on it, without the GIL; raises what a function of the user's raised."""
         found = code.of(self.training.parameters.dtype.name)
         found.resolve()
         found.compiled.ctypes(self.address, workers)
         raise_from(self.training)
 
     def set(self, **values: float) -> None:
-        set_fields(self.fields, steps.SLICE, **values)
+        set_fields(self.fields, places(Slice), **values)
 
-    def number(self, name: str) -> float:
-        return float(self.fields.view(np.float64)[steps.SLICE[name] // 8])
+    def __getitem__(self, name: str) -> Any:
+        """The value of a field of the Slice."""
+        return value_in(self.fields, Slice, name)
 
 
 def slice_block(training: Training, first: int = 0, last: int = 0, **arrays: Any) -> SliceBlock:

@@ -10,7 +10,7 @@ import numpy as np
 from fastbp import losses
 from fastbp.data import convert, mapped
 from fastbp.data.arrays import column_titles, dimensions
-from fastbp.engine import steps
+from fastbp.engine.infer import evaluate_slice
 from fastbp.engine.memory import Training
 from fastbp.network.lowering import SliceBlock, configure_loss, slice_block
 from fastbp.sequential import PREDICT_ROWS, Sequential, check_loss
@@ -96,13 +96,13 @@ class Evaluation:
             block, in_files = self.block(), mapped.too_large(samples.x, samples.y, samples.weights)
             for first, last in net._slices(len(samples), PREDICT_ROWS):
                 block.set(first=first, last=last)
-                block.run(steps.evaluate_slice, workers)
+                block.run(evaluate_slice, workers)
                 for array in in_files:
                     mapped.give_back(array, first, last)
-        total = block.number("cost")
+        total = block["cost"]
         if not np.isfinite(total) and (found := samples.wrong_number()):
             raise ValueError(found)
-        return total / block.number("weight")
+        return total / block["weight"]
 
 
 def parts_of_validation(validation_data: Any) -> tuple[Any, Any, Any]:

@@ -47,8 +47,8 @@ class Cost:
             last = min(first + self.rows, self.count)
             block = self.block(first, last)
             self.run(block)
-            cost, weight = cost + block.number("cost"), weight + block.number("weight")
-            gradient += block.number("weight") * net.gradients
+            cost, weight = cost + block["cost"], weight + block["weight"]
+            gradient += block["weight"] * net.gradients
         cost, gradient, penalty = cost / weight, gradient / weight, 0.0
         for part in self.weights:
             penalty += 0.5 * self.penalty * (parameters[part] @ parameters[part]) / weight

@@ -12,10 +12,10 @@ import numpy as np
 import scipy.sparse
 
 from fastbp.data import convert
-from fastbp.engine import steps
 from fastbp.engine.memory import State, make_training, set_fields
 from fastbp.engine.sparse_rows import SPARSE_ROWS, SparseRows, predict_sparse, sparse_forward
 from fastbp.engine.table import NETWORK
+from fastbp.engine.train import train_slice
 from fastbp.losses import Loss
 from fastbp.network.lowering import Description, lowered, raise_from
 from fastbp.network.samples import TRAINING, Evaluation, Samples
@@ -149,11 +149,11 @@ class AloneOnSparse:
             block = part.block(run.training)
             rates = run.rates(self.history.steps, -(-len(part) // run.batch_size)) if self.scheduled else None
             block.set(first=0, last=len(part), rates=0 if rates is None else rates.ctypes.data)
-            block.run(steps.train_slice, run.workers)
-            if block.fields[steps.SLICE["stopped"] // 8] >= 0:
+            block.run(train_slice, run.workers)
+            if block["stopped"] >= 0:
                 self.diverged = True
                 return
-            cost, weight = cost + block.number("cost"), weight + block.number("weight")
+            cost, weight = cost + block["cost"], weight + block["weight"]
             self.history.steps += -(-len(part) // run.batch_size)
         self.diverged = not self.net.keep_if_finite()
         if not self.diverged:

@@ -10,7 +10,6 @@ from typing import Any
 from fastbp import losses, optimizers
 from fastbp.checks import whole_number
 from fastbp.data.arrays import is_array
-from fastbp.engine import steps
 from fastbp.network.samples import Samples
 from fastbp.schedules import Constant
 from fastbp.sequential import Sequential
@@ -118,9 +117,9 @@ class BatchFit(Fit):
             rates = self.rates(epoch * self.steps_per_epoch + step, 1)
             self.block.set(cost=cost, weight=weight, first=0, last=len(samples), rates=rates.ctypes.data)
             self.run_slice(1)
-            if self.block.fields[steps.SLICE["stopped"] // 8] >= 0:
+            if self.block["stopped"] >= 0:
                 self.stop(epoch, step)
-            cost, weight = self.block.number("cost"), self.block.number("weight")
+            cost, weight = self.block["cost"], self.block["weight"]
             self.history.steps += 1
         if weight == 0:
             raise RefusedData(

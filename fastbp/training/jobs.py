@@ -9,6 +9,7 @@ import numpy as np
 
 from fastbp import losses, optimizers
 from fastbp.callbacks import EarlyStopping, Progress
+from fastbp.compiler.llvm import value_in
 from fastbp.engine import jobs
 from fastbp.engine.memory import set_fields, zeros_apart
 from fastbp.engine.table import NETWORK
@@ -52,7 +53,7 @@ class Work:
         self.figures = np.zeros((5, min(plan.epochs, EPOCHS_AT_ONCE)))
         self.penalties: list[float] = []  # of the weights, an entry an epoch
         self.best = np.empty_like(net.parameters) if stopping is not None and stopping.restore_best else None
-        self.record = zeros_apart(len(jobs.Job._fields), np.int64)
+        self.record = zeros_apart(len(jobs.JOB), np.int64)
         self.address = self.record.ctypes.data
         self.order = np.empty(len(plan.samples) if shuffle else 0, np.int64)  # takes memory when it is written
         self.steps = plan.epochs * self.run.steps_per_epoch
@@ -85,7 +86,7 @@ class Work:
         set_fields(self.record, jobs.JOB, **values)
 
     def read(self, name: str) -> int:
-        return int(self.record[jobs.JOB[name] // 8])
+        return int(value_in(self.record, jobs.JobRecord, name))
 
     def precedence(self) -> tuple[bool, float]:
         """The higher goes on first: in the midst of a long epoch, lest all networks hold an order of many rows; then what
@@ -165,9 +166,9 @@ class Jobs:
 
     def __init__(self, works: list[Work]):
         self.addresses = np.array([work.address for work in works], np.int64)
-        self.block = np.zeros(len(jobs.Jobs._fields), np.int64)
+        self.block = np.zeros(len(jobs.QUEUE), np.int64)
         set_fields(
-            self.block, jobs.JOBS,
+            self.block, jobs.QUEUE,
             jobs=self.addresses.ctypes.data, length=len(works), duration=SLICE_SECONDS,
         )  # fmt: skip
         self.address = self.block.ctypes.data

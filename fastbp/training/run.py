@@ -10,8 +10,8 @@ import numpy as np
 from fastbp import losses
 from fastbp.compiler.code import call_code
 from fastbp.data import mapped
-from fastbp.engine import steps
 from fastbp.engine.shuffle import SHUFFLE_STREAM, shuffle
+from fastbp.engine.train import train_slice
 from fastbp.network.lowering import configure
 from fastbp.network.samples import Samples
 from fastbp.schedules import Constant
@@ -81,8 +81,8 @@ class Fit:
                 first=first, last=last, order=0 if order is None else order.ctypes.data, rates=rates.ctypes.data
             )
             self.run_slice(count)
-            if self.block.fields[steps.SLICE["stopped"] // 8] >= 0:
-                self.stop(epoch, int(self.block.fields[steps.SLICE["stopped"] // 8]) // self.batch_size)
+            if self.block["stopped"] >= 0:
+                self.stop(epoch, self.block["stopped"] // self.batch_size)
             for array in self.in_files:
                 mapped.give_back(array, *((first, last) if order is None else ()))
             step += count
@@ -94,7 +94,7 @@ class Fit:
         if not self.net.keep_if_finite(epoch + 1 < self.epochs):  # the last update's doing: no cost has shown it yet
             self.stop(epoch, self.steps_per_epoch - 1)
         self.history.seconds.append(time.perf_counter() - began)
-        self.history.cost.append(self.block.number("cost") / self.block.number("weight"))
+        self.history.cost.append(self.block["cost"] / self.block["weight"])
         self.history.learning_rate.append(float(self.training.learning_rate[0]))
 
     def rates(self, step: int, count: int) -> np.ndarray:
@@ -106,9 +106,9 @@ class Fit:
         return np.ascontiguousarray(self.optimizer.schedule(epochs), np.float64)
 
     def run_slice(self, count: int) -> None:
-        steps.train_slice.of(self.net.dtype.name).resolve()  # lest the first call's time is that of loading it
+        train_slice.of(self.net.dtype.name).resolve()  # lest the first call's time is that of loading it
         began = time.perf_counter()
-        self.block.run(steps.train_slice, self.workers)
+        self.block.run(train_slice, self.workers)
         seconds = max(time.perf_counter() - began, 1e-6)
         self.steps_at_once = max(1, min(max(4 * count, self.steps_at_once), int(count * SLICE_SECONDS / seconds)))
 

@@ -7,7 +7,7 @@ import pytest
 from numba import njit
 from numba.core.errors import TypingError
 
-from fastbp.compiler.llvm import address_of, fetch, field_types, get, on_stack, place_of, places, put
+from fastbp.compiler.llvm import address_of, fetch, field_types, get, on_stack, place_of, places, put, value_in
 
 
 class Mixed(NamedTuple):
@@ -65,6 +65,9 @@ def test_get_reads_a_float_as_one_and_place_of_tells_where_it_lies():
 
 def test_records_in_python():
     assert places(Mixed) == {"first": 0, "rate": 8, "last": 16}
+    block = np.array([3, 0, -1])
+    block.view(np.float64)[1] = 0.5
+    assert [value_in(block, Mixed, name) for name in places(Mixed)] == [3, 0.5, -1]
     assert list(map(str, field_types(Mixed).values())) == ["int64", "float64", "int64"]
 
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastbp as fb
+from fastbp.compiler.code import call_code
 from fastbp.engine.shuffle import SHUFFLE_STREAM, shuffle
 from fastbp.training.run import epoch_order
 
@@ -18,7 +19,7 @@ def by_numpy(seed, stream, rows):
 @given(st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1), st.integers(1, 3000))
 def test_it_sorts_the_random_numbers_of_numpys_philox(seed, stream, rows):
     order = np.full(rows + 2, -1)
-    fb._code.call_code(shuffle.of().resolve(), seed, stream, rows, order[1:].ctypes.data)
+    call_code(shuffle.of().resolve(), seed, stream, rows, order[1:].ctypes.data)
     assert order[1:-1].tolist() == by_numpy(seed, stream, rows).tolist()
     assert order[[0, -1]].tolist() == [-1, -1]
 

@@ -14,7 +14,8 @@ from reference_network import Reference
 import fastbp as fb
 from fastbp import engine, kernels
 from fastbp.compiler import live
-from fastbp.parallel import pace
+from fastbp.compiler.llvm import places
+from fastbp.parallel.sharing_account import ACCOUNT_BYTES, TABLE_BYTES, Account
 
 DTYPES = ("float32", "float64")
 OPTIMIZERS = {
@@ -251,24 +252,24 @@ def test_the_same_bits_for_any_number_of_threads(threads):
 
 
 @pytest.fixture
-def paced():
+def accounts():
     """Work is shared as it is outside of the tests: as long as that brings something. Here each call may decide otherwise."""
-    room = np.zeros((pace.TABLE + pace.PLACES * pace.PACE_BYTES) // 8, np.int64)
-    before = live.tell(live.PACES, room.ctypes.data)
+    room = np.zeros(TABLE_BYTES // 8, np.int64)
+    before = live.tell(live.ACCOUNTS, room.ctypes.data)
     yield room
-    live.tell(live.PACES, before)
+    live.tell(live.ACCOUNTS, before)
 
 
 def turned(room):
     """Each kind of work that was on one thread is shared from now on, and the other way round."""
-    paces = room[pace.TABLE // 8 :].reshape(-1, pace.PACE_BYTES // 8)
-    known, shares, trial = (paces[:, pace.PACE[name] // 8] for name in ("kind", "shares", "trial"))
+    accounts = room.reshape(-1, ACCOUNT_BYTES // 8)[1:]
+    known, shares, trial = (accounts[:, places(Account)[name] // 8] for name in ("kind", "shares", "trial"))
     shares[known != 0] ^= 1
     trial[:] = 0
     return set(shares[known != 0].tolist())
 
 
-def test_the_same_bits_while_sharing_begins_and_ends(threads, paced):
+def test_the_same_bits_while_sharing_begins_and_ends(threads, accounts):
     x, y = large_data()
     order = np.random.default_rng(0).permutation(300)
 
@@ -287,7 +288,7 @@ def test_the_same_bits_while_sharing_begins_and_ends(threads, paced):
 
     ways = set()
     threads(4)
-    assert run(lambda: ways.update(turned(paced)), engine) == run(lambda: None, engine.serial)
+    assert run(lambda: ways.update(turned(accounts)), engine) == run(lambda: None, engine.serial)
     assert ways == {0, 1}
 
 
@@ -329,7 +330,7 @@ ALLOCATIONS = """
     from numba import njit
     from numba.core.runtime import rtsys
     from fastbp import engine
-    from fastbp.engine import steps
+    from fastbp.engine.train import train_slice
     from fastbp.network.lowering import SliceBlock
 
     @njit
@@ -364,7 +365,7 @@ ALLOCATIONS = """
 
         slices, run = [], SliceBlock.run
         def counted(block, code, workers):
-            if code is steps.train_slice:
+            if code is train_slice:
                 slices.append(allocated(run, block, code, workers))
             else:
                 run(block, code, workers)

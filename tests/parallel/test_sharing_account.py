@@ -6,9 +6,8 @@ from numba import njit
 
 from fastbp.compiler import live
 from fastbp.compiler.llvm import call
-from fastbp.parallel import pace
-from fastbp.parallel.pace import always_shared, note, pace_of, shares
 from fastbp.parallel.sharing import opens_region
+from fastbp.parallel.sharing_account import LARGE, TABLE_BYTES, account_of, always_shared, note, shares
 from fastbp.parallel.team import TEAM
 
 US, MS, S = 1_000, 1_000_000, 1_000_000_000  # nanoseconds
@@ -16,7 +15,7 @@ US, MS, S = 1_000, 1_000_000, 1_000_000_000  # nanoseconds
 
 @njit
 def found(what, size, flops):
-    return call(pace_of(), (what, size, 0, 0, flops))
+    return call(account_of(), (what, size, 0, 0, flops))
 
 
 @njit
@@ -31,11 +30,11 @@ def noted(place, shared, began, now, work):
 
 @pytest.fixture(autouse=True)
 def table():
-    """A table of Paces of its own."""
-    room = np.zeros((pace.TABLE + pace.PLACES * pace.PACE_BYTES) // 8, np.int64)
-    before = live.tell(live.PACES, room.ctypes.data)
+    """A table of Accounts of its own."""
+    room = np.zeros(TABLE_BYTES // 8, np.int64)
+    before = live.tell(live.ACCOUNTS, room.ctypes.data)
     yield room
-    live.tell(live.PACES, before)
+    live.tell(live.ACCOUNTS, before)
 
 
 class Work:
@@ -125,12 +124,12 @@ def test_what_was_measured_on_a_slow_core_is_forgotten():
 
 
 def test_large_work_is_shared_at_once_and_small_work_begins_on_one_thread():
-    assert chosen(Work(flops=pace.LARGE).place, Work.now)
+    assert chosen(Work(flops=LARGE).place, Work.now)
     assert not chosen(Work(what=5).place, Work.now)
 
 
 def test_large_work_finds_out_what_one_thread_takes():
-    work = Work(flops=pace.LARGE)
+    work = Work(flops=LARGE)
     took, _ = work.run(100, 300 * MS, 30 * MS)
     assert took < 1.2 * 100 * 30 * MS
 
@@ -153,7 +152,7 @@ def test_a_small_loss_is_the_affair_of_its_kind():
     assert chosen(second.place, Work.now)
 
 
-def test_each_kind_and_size_has_a_pace_of_its_own():
+def test_each_kind_and_size_has_an_account_of_its_own():
     places = [found(what, size, 10) for what in (3, 4) for size in (1000, 1300, 4000)]
     assert len(set(places)) == 6
     assert found(3, 1000, 10) == found(3, 1010, 10) == places[0]
@@ -186,7 +185,7 @@ def opens(flops, region):
     return opens_region(flops, region)
 
 
-def test_work_on_one_thread_and_in_a_team_has_no_pace(table):
+def test_work_on_one_thread_and_in_a_team_has_no_account(table):
     team = np.full(64, 2)  # members, among the rest
     assert not opens(1e12, 0)
     assert not opens(1e12, team.ctypes.data | TEAM)
