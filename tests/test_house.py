@@ -130,6 +130,10 @@ def functions(modules):
     return [entry for module in modules.values() for entry in module.functions]
 
 
+def rule_of_imports():
+    return (PACKAGE.parent / "pyproject.toml").read_text().partition("[tool.importlinter]")[2]
+
+
 def check(found, bound):
     found = list(found)
     assert len(found) <= bound, "\n".join([f"{len(found)}, expected at most {bound}:", *found])
@@ -152,8 +156,15 @@ def test_few_modules_stand_at_the_root():
 
 
 def test_the_rule_of_imports_has_few_exceptions():
-    rule = (PACKAGE.parent / "pyproject.toml").read_text().partition("[tool.importlinter]")[2]
-    check(re.findall('"(.+ -> .+)"', rule), EXCEPTIONS)
+    check(re.findall('"(.+ -> .+)"', rule_of_imports()), EXCEPTIONS)
+
+
+def test_the_readme_shows_the_rows_of_the_rule():
+    rows = re.findall('"(fastbp.+)"', rule_of_imports().partition("layers = [")[2])
+    order = {name: i for i, row in enumerate(rows) for name in re.findall(r"fastbp\.(\w+)", row)}
+    table = (PACKAGE / "README.md").read_text().partition("## Rooms")[2].partition("\n## ")[0]
+    shown = [name for row in re.findall(r"^\| (`.+?) \|", table, re.M) for name in re.findall(r"`(\w+)`", row)]
+    assert shown == sorted(order, key=lambda name: (order[name], shown.index(name) if name in shown else -1))
 
 
 def test_functions_are_short(functions):
