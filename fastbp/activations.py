@@ -1,4 +1,4 @@
-"""Activations by name, by code, and of the user's own."""
+"""Activations: their names and codes, and those made from functions of the user."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import numpy as np
 from numba import types
 
 from fastbp.attributes import Declared, fixed
+from fastbp.checks import njit_function, same_derivative
 from fastbp.compiler.code import Code
-from fastbp.compiler.jit import inner
-from fastbp.compiler.llvm import fetch, read, write
-from fastbp.compiler.raised import noting
 from fastbp.kernels.activation_formulas import FORMULAS
-from fastbp.kernels.activation_passes import Backward, Forward, backward_pass, forward_pass
+from fastbp.kernels.activation_passes import backward_pass, forward_pass
 from fastbp.kernels.activations import Activation
+from fastbp.kernels.custom import custom_passes
 
 __all__ = ["Activation", "CustomActivation", "as_activation", "custom", "names"]
 
@@ -28,7 +27,7 @@ _numbers = itertools.count()
 
 
 class CustomActivation(Declared):
-    """An activation of the user's; see `custom`."""
+    """An activation made of two functions of the user's; see `custom`."""
 
     f: Callable = fixed()
     derivative: Callable = fixed()
@@ -51,55 +50,17 @@ class CustomActivation(Declared):
         return f"custom({self.name})"
 
     def __reduce__(self) -> tuple:
-        """For copies and pickles: a new one, since addresses of code mean nothing in another process."""
+        """Copy and pickle as the call that makes the activation: addresses of code mean nothing in another process."""
         return custom, (self.f, self.derivative, self.from_output)
 
     def passes(self, dtype: str) -> tuple[int, int]:
+        """The addresses of the forward and the backward pass."""
         forward, backward = self._codes[dtype]
         return forward.resolve(), backward.resolve()
 
 
-def custom_passes(real: Any, f: Callable, derivative: Callable) -> tuple[Callable, Callable]:
-    """The two passes of kernels.passes, for functions of one number; what these raise is noted."""
-    size = real.bitwidth // 8
-
-    @inner
-    def activate(args, c, crs, row, column, rows, columns):  # pragma: no cover (compiled)
-        p = fetch(Forward, args)
-        for i in range(rows):
-            for j in range(columns):
-                place = c + i * crs + size * j
-                source = place if p.source == 0 else p.source + (row + i) * p.source_stride + size * (column + j)
-                x = read(source, real)
-                if p.bias != 0:
-                    x = x + read(p.bias + size * (column + j), real)
-                if p.z != 0:
-                    write(p.z + (row + i) * p.z_stride + size * (column + j), x)
-                write(place, real(f(x)))
-
-    @inner
-    def differentiate(args, c, crs, row, column, rows, columns):  # pragma: no cover (compiled)
-        p = fetch(Backward, args)
-        for i in range(rows):
-            for j in range(columns):
-                place = c + i * crs + size * j
-                source = place if p.source == 0 else p.source + (row + i) * p.source_stride + size * (column + j)
-                stored = read(p.stored + (row + i) * p.stored_stride + size * (column + j), real)
-                write(place, read(source, real) * real(derivative(stored)))
-
-    def forward(args, c, crs, row, column, rows, columns):  # pragma: no cover (compiled)
-        noting(fetch(Forward, args).raised, activate, (args, c, crs, row, column, rows, columns))
-        return 0
-
-    def backward(args, c, crs, row, column, rows, columns):  # pragma: no cover (compiled)
-        noting(fetch(Backward, args).raised, differentiate, (args, c, crs, row, column, rows, columns))
-        return 0
-
-    return forward, backward
-
-
 def custom(f: Callable, derivative: Callable, from_output: bool = False) -> CustomActivation:
-    """An activation from two `@njit` functions of one number.
+    """Make an activation from two `@njit` functions of one number.
 
     f(z) is the activation; derivative(z), or derivative(f(z)) with `from_output`, its derivative. Both are compared with
     each other by central differences at points from -4 to 4: a ValueError names the worst one if they disagree.
@@ -107,10 +68,7 @@ def custom(f: Callable, derivative: Callable, from_output: bool = False) -> Cust
     ones, defined in a loop say, are compiled anew, and what numba has compiled stays in memory. What they raise in a call of
     fastbp ends that call.
     """
-    for name, function in (("f", f), ("derivative", derivative)):
-        if not hasattr(function, "py_func"):
-            raise TypeError(f"{name}: got {function!r}, expected a function compiled with @njit")
-    return _registered(f, derivative, bool(from_output))
+    return _registered(njit_function("f", f), njit_function("derivative", derivative), bool(from_output))
 
 
 @functools.cache  # for as long as numba keeps their machine code: until the process ends
@@ -119,18 +77,12 @@ def _registered(f: Callable, derivative: Callable, from_output: bool) -> CustomA
     h = 1e-5
     measured = np.array([(f(x + h) - f(x - h)) / (2 * h) for x in z])
     given = np.array([derivative(f(x) if from_output else x) for x in z])
-    error = np.abs(given - measured) / np.maximum(1.0, np.abs(measured))
-    worst = int(np.argmax(np.where(np.isnan(error), np.inf, error)))
-    if not error[worst] <= 1e-4:
-        raise ValueError(
-            f"derivative: got {given[worst]:.6g} at z = {z[worst]:.4g}, expected {measured[worst]:.6g}, "
-            f"the central difference of f"
-        )
+    same_derivative("derivative", given, measured, "f", [f"at z = {x:.4g}" for x in z])
     return CustomActivation(f, derivative, from_output)
 
 
 def as_activation(x: Any) -> str | CustomActivation:
-    """The name of an activation, from its name or code, or a custom one."""
+    """Return a custom activation as it is, and the name of any other, from its name or code."""
     if isinstance(x, CustomActivation):
         return x
     if isinstance(x, int | np.integer) and not isinstance(x, bool) and 0 <= x < len(names):

@@ -1,10 +1,12 @@
-"""Checks of what users hand in that is no array: numbers, flags, dicts."""
+"""Checks of what users hand in that is no array (numbers, flags, dicts, functions), and of what they have installed."""
 
 from __future__ import annotations
 
 import ctypes
+import importlib
 import math
 import numbers
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,3 +81,46 @@ def dictionary(name: str, value: Any) -> dict:
     if not isinstance(value, dict):
         raise TypeError(f"{name}: got {value!r}, expected a dict")
     return value
+
+
+def one_each(name: str, value: Any, count: int, each: str, convert: Callable[[Any], Any]) -> list[Any]:
+    """Return `count` converted values, one for each of what `each` names, from a list of them or from one value for all."""
+    if not isinstance(value, list | tuple | np.ndarray):
+        return [convert(value)] * count
+    if len(value) != count:
+        raise ValueError(f"{name}: got {len(value)} entries, expected one value or {count}, one for each {each}")
+    return [convert(entry) for entry in value]
+
+
+def njit_function(name: str, value: Any) -> Callable:
+    """`value` as it is; TypeError unless it is a function compiled with @njit."""
+    if not hasattr(value, "py_func"):
+        raise TypeError(f"{name}: got {value!r}, expected a function compiled with @njit")
+    return value
+
+
+def same_derivative(name: str, given: np.ndarray, measured: np.ndarray, function: str, places: Sequence[str]) -> None:
+    """ValueError if `given` derivatives differ from those measured by central differences of `function` by more than 1e-4.
+
+    The error is relative where the derivative is larger than 1. places: in words, where each element was taken.
+    """
+    error = np.abs(given - measured) / np.maximum(1.0, np.abs(measured))
+    worst = int(np.argmax(np.where(np.isnan(error), np.inf, error)))
+    if not error[worst] <= 1e-4:
+        raise ValueError(
+            f"{name}: got {given[worst]:.6g} {places[worst]}, expected {measured[worst]:.6g}, the central difference of "
+            f"{function}"
+        )
+
+
+def require(module: str, needs: str, extra: str) -> Any:
+    """Import and return a module of an optional library; where it is missing, raise `missing(needs, extra)`."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise missing(needs, extra) from error
+
+
+def missing(needs: str, extra: str) -> ImportError:
+    """The error whose sentence says what needs which library, and how the extra of fastbp that has it is installed."""
+    return ImportError(f"{needs}: pip install 'fastbp[{extra}]'")

@@ -1,4 +1,4 @@
-"""Costs: immutable descriptions that `fit` takes, and functions of (output, y) that return the cost and its delta."""
+"""Costs: immutable descriptions, which `fit` takes; called with (output, y), they return the cost and its delta."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ import numpy as np
 from numba import types
 
 from fastbp import kernels
-from fastbp.checks import check_held, real_number
+from fastbp.checks import check_held, njit_function, real_number, same_derivative
 from fastbp.compiler.code import Code, call_code
-from fastbp.compiler.jit import inner
-from fastbp.compiler.llvm import array_at, fetch, read, write
-from fastbp.compiler.raised import CELLS, noting, raise_again
+from fastbp.compiler.llvm import layout_of
+from fastbp.compiler.raised import CELLS, raise_again
 from fastbp.data import convert, targets
 from fastbp.data.arrays import dimensions
-from fastbp.kernels.loss_arguments import AT_RAISED, AT_SCALE
-from fastbp.kernels.loss_formulas import AT_COST, AT_WEIGHT
-from fastbp.kernels.loss_formulas import Loss as LossBlock
+from fastbp.kernels.custom import custom_cost
+from fastbp.kernels.loss_arguments import Loss as LossBlock
 from fastbp.kernels.loss_formulas import cost as cost_code
 
 __all__ = [
@@ -50,7 +48,7 @@ class Loss:
         return (cost, delta) if self.scale == 1 else (self.scale * cost, np.multiply(delta, self.scale, out=delta))
 
     def _checked(self, output: Any, y: Any, weights: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """The arguments of a call: labels, or all of the output's dtype."""
+        """The checked arguments of a call: y as labels or, as the weights, in the output's dtype."""
         output = convert.as_matrix("output", output)
         if output.dtype.name not in ("float32", "float64"):
             raise TypeError(f"output: got dtype {output.dtype}, expected float32 or float64")
@@ -71,11 +69,11 @@ class Loss:
 
     @property
     def domain(self) -> targets.Domain:
-        """The targets that the cost can mean."""
+        """The targets that the cost can take."""
         return DOMAINS.get(self.name, targets.ANY)
 
     def check(self, outputs: int, dtype: Any) -> None:
-        """ValueError for as many outputs where the cost needs more, and for a parameter that `dtype` does not hold."""
+        """ValueError if the cost needs more than `outputs` outputs, or if `dtype` does not hold its parameter."""
         if self.takes_labels and outputs == 1:
             raise ValueError(
                 f"loss: got {self.name} with one output, of which it learns nothing, expected binary_cross_entropy (y of 0 and "
@@ -86,15 +84,15 @@ class Loss:
             check_held(name, self.parameter, dtype, **bounds)
 
     def targets(self, y: Any, rows: int, columns: int, name: str = "y") -> np.ndarray:
-        """y as an array of `rows` labels, where the cost takes them, or as (rows, columns) numbers; or the error."""
+        """Return y as an array of `rows` labels, if the cost takes them, or of (rows, columns) numbers; or raise the error."""
         if self.takes_labels and dimensions(name, y, "labels or real numbers") == 1:
             return convert.as_labels(name, y, columns)
         return convert.as_targets(name, y, rows, columns, or_labels=self.takes_labels)
 
     def fault(self, name: str, y: np.ndarray, dtype: Any, counts: np.ndarray | None = None) -> str | None:
-        """The sentence that names the first target, of a row that counts, that the cost or `dtype` cannot mean; or None.
+        """The sentence that names the first target that the cost does not take or `dtype` does not hold; None if there is none.
 
-        y: what `targets` returned. counts: a bool for each row; None: all count.
+        y: what `targets` returned. counts: a bool for each row, whether it counts; None: all do.
         """
         if self.takes_labels and y.ndim == 1:
             return None
@@ -105,12 +103,12 @@ class Loss:
         return cost_code.of(dtype, self.name).resolve()
 
 
-OPTIONS = {  # the raw kernels that take Loss.parameter: its name and bounds
+OPTIONS = {  # name and bounds of Loss.parameter, for the raw kernels that take one
     "softmax_cross_entropy": ("label_smoothing", {"at_least": 0, "below": 1}),
     "huber": ("delta", {"above": 0}),
     "quantile": ("quantile", {"above": 0, "below": 1}),
 }  # fmt: skip
-DOMAINS = {  # of costs that do not take any number
+DOMAINS = {  # the targets of costs that do not take every number
     "softmax_cross_entropy": targets.CLASSES, "negative_log_likelihood": targets.CLASSES,
     "binary_cross_entropy": targets.CHANCES, "poisson": targets.COUNTS,
 }  # fmt: skip
@@ -118,33 +116,34 @@ DOMAINS = {  # of costs that do not take any number
 
 @dataclass(frozen=True)
 class CustomLoss(Loss):
-    """A cost of the user's; see `custom`."""
+    """A cost made of two functions of the user's; see `custom`."""
 
     rows: tuple[Callable, ...] = field(default=(), repr=False)  # cost_row and delta_row
 
     def __reduce__(self) -> tuple:
-        """For copies and pickles: a new one, since addresses of code mean nothing in another process."""
+        """Copy and pickle as the call that makes the cost: addresses of code mean nothing in another process."""
         return custom, self.rows
 
     def __call__(self, output: np.ndarray, y: Any, sample_weight: Any = None) -> tuple[float, np.ndarray]:
         output, y, weights = self._checked(output, y, sample_weight)
         output, y = np.ascontiguousarray(output), np.ascontiguousarray(y)
-        delta = np.zeros_like(output)
-        row, address = output.strides[0], 0 if weights is None else weights.ctypes.data
-        places = (output.ctypes.data, row, y.ctypes.data, 0, row, address, delta.ctypes.data, row)
-        block = np.zeros(len(LossBlock._fields), np.int64)
-        block[: len(places) + 2] = (*places, *output.shape)
-        block.view(np.float64)[AT_SCALE // 8] = self.scale
-        raised = np.zeros(CELLS, np.int64)
-        block[AT_RAISED // 8] = raised.ctypes.data
+        delta, raised = np.zeros_like(output), np.zeros(CELLS, np.int64)
+        block = np.zeros((), layout_of(LossBlock))
+        block["z"], block["y"], block["delta"] = output.ctypes.data, y.ctypes.data, delta.ctypes.data
+        block["z_stride"] = block["y_row_stride"] = block["delta_stride"] = output.strides[0]
+        block["weights"] = 0 if weights is None else weights.ctypes.data
+        block["rows"], block["columns"] = output.shape
+        block["scale"], block["raised"] = self.scale, raised.ctypes.data
         call_code(self.code(output.dtype.name), block.ctypes.data)
         raise_again(raised)
-        cost, weight = block.view(np.float64)[[AT_COST // 8, AT_WEIGHT // 8]]
-        return float(cost / weight) if weight else 0.0, delta
+        return float(block["cost"] / block["weight"]) if block["weight"] else 0.0, delta
+
+    def code(self, dtype: str) -> int:
+        return custom_code(*self.rows, dtype).resolve()
 
 
 def parameter(loss: str, value: Any) -> float:
-    """The parameter of that loss, within its bounds; or the error."""
+    """Return the parameter of a loss, checked against its bounds."""
     name, bounds = OPTIONS[loss]
     return real_number(name, value, **bounds)
 
@@ -185,7 +184,7 @@ KNOWN = {loss.name: loss for loss in (
 
 
 def as_loss(x: Any) -> Loss:
-    """A loss, from itself or its name."""
+    """Return the loss itself, or the one of that name."""
     if isinstance(x, Loss):
         return x
     if isinstance(x, str) and x in KNOWN:
@@ -199,37 +198,32 @@ _numbers = itertools.count()
 
 
 def custom(cost_row: Callable, delta_row: Callable) -> Loss:
-    """A cost from two `@njit` functions of one sample.
+    """Make a cost from two `@njit` functions of one sample.
 
     cost_row(output, y) -> c_k, for output (m,) and y (m,); delta_row(output, y, delta) writes dc_k / d(output) into delta
     (m,). The cost of a minibatch is the mean of c_k. Both are compared by central differences at random points: a
     ValueError names the worst element if they disagree. The same functions give the same cost, compiled once, as with
     `fb.activations.custom`. What they raise in a call of fastbp ends that call.
     """
-    for name, function in (("cost_row", cost_row), ("delta_row", delta_row)):
-        if not hasattr(function, "py_func"):
-            raise TypeError(f"{name}: got {function!r}, expected a function compiled with @njit")
-    return _registered(cost_row, delta_row)
+    return _registered(njit_function("cost_row", cost_row), njit_function("delta_row", delta_row))
 
 
 @functools.cache  # for as long as numba keeps their machine code: until the process ends
 def _registered(cost_row: Callable, delta_row: Callable) -> Loss:
     check_rows(cost_row, delta_row)
-    number = str(next(_numbers))
-    codes = {
-        dtype: Code(
-            custom_cost(getattr(types, dtype), cost_row, delta_row),
-            (__name__, "custom", cost_row.__name__, number, dtype),
-            cached=False,  # numba cannot tell whether a user's function or what it calls has changed
-        )
-        for dtype in ("float32", "float64")
-    }
-    loss = CustomLoss(f"custom({cost_row.__name__})", rows=(cost_row, delta_row))
-    object.__setattr__(loss, "code", lambda dtype: codes[dtype].resolve())
-    return loss
+    return CustomLoss(f"custom({cost_row.__name__})", rows=(cost_row, delta_row))
+
+
+@functools.cache
+def custom_code(cost_row: Callable, delta_row: Callable, dtype: str) -> Code:
+    """The code of a custom cost, compiled when it is first needed."""
+    place = (__name__, "custom", cost_row.__name__, str(next(_numbers)), dtype)
+    # numba cannot tell whether a user's function or what it calls has changed: not cached on disk
+    return Code(custom_cost(getattr(types, dtype), cost_row, delta_row), place, cached=False)
 
 
 def check_rows(cost_row: Callable, delta_row: Callable) -> None:
+    """ValueError unless delta_row is the derivative of cost_row, at random outputs and targets."""
     rng, h = np.random.default_rng(0), 1e-5
     for _ in range(4):
         output, y = rng.standard_normal(3), rng.random(3)
@@ -237,42 +231,5 @@ def check_rows(cost_row: Callable, delta_row: Callable) -> None:
         delta_row(output, y, given)
         steps = np.eye(3) * h
         measured = np.array([(cost_row(output + s, y) - cost_row(output - s, y)) / (2 * h) for s in steps])
-        error = np.abs(given - measured) / np.maximum(1.0, np.abs(measured))
-        worst = int(np.argmax(np.where(np.isnan(error), np.inf, error)))
-        if not error[worst] <= 1e-4:
-            raise ValueError(
-                f"delta_row: got {given[worst]:.6g} for element {worst} of output {output.tolist()}, y {y.tolist()}, "
-                f"expected {measured[worst]:.6g}, the central difference of cost_row"
-            )
-
-
-def custom_cost(real: Any, cost_row: Callable, delta_row: Callable) -> Callable:
-    """The cost code of kernels.losses, for functions of one sample; what these raise is noted."""
-    size = real.bitwidth // 8
-
-    @inner
-    def add_rows(args):  # pragma: no cover (compiled)
-        b = fetch(LossBlock, args)
-        total, total_weight = 0.0, 0.0
-        for k in range(b.rows):
-            total_weight += 1.0 if b.weights == 0 else read(b.weights + size * k, real)
-        for k in range(b.rows):
-            weight = 1.0 if b.weights == 0 else read(b.weights + size * k, real)
-            output, y = (
-                array_at(b.z + k * b.z_stride, (b.columns,), 0, real),
-                array_at(b.y + k * b.y_row_stride, (b.columns,), 0, real),
-            )
-            total += b.scale * weight * cost_row(output, y)
-            if b.delta != 0:
-                delta = array_at(b.delta + k * b.delta_stride, (b.columns,), 0, real)
-                delta_row(output, y, delta)
-                for j in range(b.columns):
-                    delta[j] *= b.scale * weight / total_weight if total_weight != 0 else 0.0
-        write(args + AT_COST, total)
-        write(args + AT_WEIGHT, total_weight)
-
-    def cost(args):  # pragma: no cover (compiled)
-        noting(fetch(LossBlock, args).raised, add_rows, (args,))
-        return 0
-
-    return cost
+        elements = [f"for element {i} of output {output.tolist()}, y {y.tolist()}" for i in range(3)]
+        same_derivative("delta_row", given, measured, "cost_row", elements)

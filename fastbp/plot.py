@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from fastbp.checks import require
+
 LOG_FROM, LOG_TO = 20.0, 1e5  # the factors by which positive numbers differ that are drawn on a logarithmic scale
 SMALLEST_IMAGE = 8  # pixels a side, of square images guessed from the number of inputs
 MOST_IMAGES = 64
@@ -138,8 +140,4 @@ def _signed(ax: Any, values: np.ndarray, limit: float, **options: Any) -> Any:
 
 
 def _pyplot() -> Any:
-    try:
-        import matplotlib.pyplot
-    except ImportError as error:
-        raise ImportError("pictures need matplotlib: pip install 'fastbp[plot]'") from error
-    return matplotlib.pyplot
+    return require("matplotlib.pyplot", "pictures need matplotlib", "plot")

@@ -8,6 +8,7 @@ from typing import Any
 from fastbp.bench.comparison import Comparison
 from fastbp.bench.contenders import LIBRARIES
 from fastbp.bench.table import describe, microseconds
+from fastbp.checks import require
 
 # Okabe and Ito's colours, which the colour-blind tell apart, and shapes, for prints without colour
 STYLES = {
@@ -23,11 +24,8 @@ GREY = "#666666"
 
 def require_matplotlib(path: str) -> None:
     """Raises ImportError without matplotlib, ValueError where it writes no file of that kind."""
-    try:
-        from matplotlib.backend_bases import FigureCanvasBase
-    except ImportError as error:
-        raise ImportError("a chart needs matplotlib: pip install 'fastbp[plot]'") from error
-    known = sorted(FigureCanvasBase.filetypes)
+    backends = require("matplotlib.backend_bases", "a chart needs matplotlib", "plot")
+    known = sorted(backends.FigureCanvasBase.filetypes)
     if Path(path).suffix.lower().lstrip(".") not in known:
         raise ValueError(f"--plot: got {path!r}, expected a file that ends with one of {', '.join(known)}")
 

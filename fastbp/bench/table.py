@@ -5,15 +5,14 @@ from __future__ import annotations
 from fastbp.bench.comparison import Comparison, Result
 from fastbp.bench.contenders import LIBRARIES
 from fastbp.bench.machine import Machine
-
-CROWDED = "the threads did not run side by side: other programs are running, or threads share cores"
+from fastbp.inspect.report import CROWDED
+from fastbp.inspect.tabular import as_text
 
 
 def table(found: Comparison) -> str:
     """Heading, rows and notes: why there is a dash."""
     rows = [headings(found), *(cells(found, result) for result in found.results)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
+    lines = as_text(rows, [True] + [False] * (len(rows[0]) - 1))
     if found.mean_ratio is not None:
         mean = f"{found.mean_ratio:.2f}"
         lines.append("geometric mean".ljust(len(lines[0]) - len(mean)) + mean)

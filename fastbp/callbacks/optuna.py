@@ -7,6 +7,7 @@ from typing import Any
 
 from fastbp.attributes import setting
 from fastbp.callbacks.base import Callback
+from fastbp.checks import require
 
 
 class OptunaPruning(Callback):
@@ -34,8 +35,4 @@ class OptunaPruning(Callback):
 
 
 def _pruned() -> type[Exception]:
-    try:
-        from optuna import TrialPruned
-    except ImportError as error:
-        raise ImportError("OptunaPruning needs optuna: pip install 'fastbp[optuna]'") from error
-    return TrialPruned
+    return require("optuna", "OptunaPruning needs optuna", "optuna").TrialPruned

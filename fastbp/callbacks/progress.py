@@ -8,7 +8,7 @@ from typing import Any
 
 from fastbp.attributes import setting
 from fastbp.callbacks.base import Callback, latest
-from fastbp.checks import flag, whole_number
+from fastbp.checks import flag, require, whole_number
 
 
 class Progress(Callback):
@@ -57,11 +57,7 @@ def _in_notebook() -> bool:
 
 
 def _tqdm(notebook: bool) -> Any:
-    try:
-        if notebook:
-            from tqdm.auto import tqdm  # a bar of the notebook's own, where ipywidgets is there
-        else:
-            from tqdm import tqdm
-    except ImportError as error:
-        raise ImportError("the progress bar needs tqdm: pip install 'fastbp[progress]'") from error
-    return tqdm
+    module = (
+        "tqdm.auto" if notebook else "tqdm"
+    )  # `auto` has a bar of the notebook's own, where ipywidgets is installed
+    return require(module, "the progress bar needs tqdm", "progress").tqdm

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastbp.attributes import setting
 from fastbp.callbacks.base import Callback
+from fastbp.checks import require
 from fastbp.io.files import check_folder
 
 
@@ -46,8 +47,4 @@ class TensorBoard(Callback):
 
 
 def _writer_class() -> Any:
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError as error:
-        raise ImportError("TensorBoard needs tensorboardX: pip install 'fastbp[tensorboard]'") from error
-    return SummaryWriter
+    return require("tensorboardX", "TensorBoard needs tensorboardX", "tensorboard").SummaryWriter

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastbp.checks import missing
 from fastbp.data import tables
 from fastbp.data.convert import as_matrix, first_non_finite, same_length
 from fastbp.data.delimited import Reading
@@ -55,7 +56,7 @@ def load_digits() -> Dataset:
     """
     spec = importlib.util.find_spec("sklearn")  # the folder only: importing sklearn.datasets takes a second
     if spec is None or not spec.submodule_search_locations:
-        raise ImportError("the digits come with scikit-learn: pip install 'fastbp[data]'")
+        raise missing("the digits come with scikit-learn", "data")
     path = Path(spec.submodule_search_locations[0], "datasets", "data", "digits.csv.gz")
     with gzip.open(path, "rt") as file:
         table = np.loadtxt(file, delimiter=",", dtype=np.float32)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastbp.data import tables
+from fastbp.data import scores, tables
 from fastbp.data.files import Dataset
 from fastbp.data.scaling import Standardizer
 
@@ -84,12 +84,10 @@ class Recipe(NamedTuple):
         when a target is constant.
         """
         if self.y is None:
-            return {"accuracy": float(np.mean(output.argmax(axis=1) == y))}
-        y = _as_columns(y)
-        squared = np.square(self.y.inverse(output) - y).mean(axis=0)
-        variance = y.var(axis=0)
-        r2 = {"R2": float(np.mean(1 - squared / variance))} if (variance > 0).all() else {}
-        return {**r2, "mean squared error": float(squared.mean())}
+            return {"accuracy": scores.largest_is_right(y, output)}
+        y, output = _as_columns(y), self.y.inverse(output)
+        r2 = {"R2": scores.r2(y, output)} if (y.var(axis=0) > 0).all() else {}
+        return {**r2, "mean squared error": float(np.square(output - y).mean())}
 
     def to_metadata(self) -> dict[str, Any]:
         """As JSON can hold it."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbp.checks import require
 from fastbp.io.files import write_whole
 
 FORMAT = 1  # raise it when a file could be misread by an older fastbp
@@ -134,11 +135,7 @@ def _decoded(path: str | os.PathLike, name: str, tensor: Mapping[str, Any]) -> n
 
 def require_safetensors() -> ModuleType:
     """safetensors' functions for NumPy; ImportError with the line that installs it."""
-    try:
-        import safetensors.numpy
-    except ImportError as error:
-        raise ImportError("model files need safetensors: pip install 'fastbp[io]'") from error
-    return safetensors.numpy
+    return require("safetensors.numpy", "model files need safetensors", "io")
 
 
 def _content(path: str, header: Mapping[str, str] | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbp.checks import require
 from fastbp.io.pieces import Linear
 from fastbp.io.tensors import as_float_array
 from fastbp.layers.base import Layer
@@ -20,11 +21,8 @@ NAMES: dict[Any, str] = {"identity": "identity", "sigmoid": "logistic", "tanh": 
 
 def require_sklearn() -> ModuleType:
     """scikit-learn's neural networks; ImportError with the line that installs it."""
-    try:
-        import sklearn.neural_network
-        import sklearn.preprocessing
-    except ImportError as error:
-        raise ImportError("to_sklearn needs scikit-learn: pip install 'fastbp[sklearn]'") from error
+    for module in ("sklearn.neural_network", "sklearn.preprocessing", "sklearn"):
+        sklearn = require(module, "to_sklearn needs scikit-learn", "sklearn")
     return sklearn
 
 

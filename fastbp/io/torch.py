@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from fastbp.checks import require
 from fastbp.io.pieces import Linear, Part
 from fastbp.io.tensors import as_float_array
 from fastbp.kernels.activation_formulas import LEAKY_SLOPE
@@ -34,11 +35,7 @@ ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def require_torch() -> ModuleType:
     """PyTorch; ImportError with the line that installs it."""
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError("PyTorch's modules and .pt files need PyTorch: pip install 'fastbp[torch]'") from error
-    return torch
+    return require("torch", "PyTorch's modules and .pt files need PyTorch", "torch")
 
 
 def load(path: Path) -> Any:

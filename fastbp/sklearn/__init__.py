@@ -5,6 +5,8 @@
 They take and have what scikit-learn's do (1.6 and later), and more: see the classes. Extra `sklearn`.
 """
 
+from fastbp.checks import missing
+
 try:
     from fastbp.sklearn.classifier import MLPClassifier
     from fastbp.sklearn.onnx import register_when_imported
@@ -12,7 +14,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name is None or error.name.split(".")[0] not in ("joblib", "scipy", "sklearn"):
         raise
-    raise ImportError("fastbp.sklearn needs scikit-learn and scipy: pip install 'fastbp[sklearn]'") from error
+    raise missing("fastbp.sklearn needs scikit-learn and scipy", "sklearn") from error
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 

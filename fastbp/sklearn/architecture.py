@@ -8,24 +8,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastbp.activations import as_activation
+from fastbp.checks import one_each
 from fastbp.layers.base import Layer
 from fastbp.layers.dense import Dense
 from fastbp.layers.dropout import Dropout
 from fastbp.sequential import Sequential
 
 
-def one_each(name: str, value: Any, count: int) -> list[Any]:
-    """One value for each hidden layer, from a list of them or one for all."""
-    if not isinstance(value, list | tuple | np.ndarray):
-        return [value] * count
-    if len(value) != count:
-        raise ValueError(f"{name}: got {len(value)} entries, expected one value or {count}, one for each hidden layer")
-    return list(value)
-
-
-def activations_of(activation: Any, count: int) -> list[Any]:
-    """fastbp's activations of the hidden layers; "logistic" is scikit-learn's name for "sigmoid"."""
-    return [as_activation("sigmoid" if a == "logistic" else a) for a in one_each("activation", activation, count)]
+def activation_of(activation: Any) -> Any:
+    """fastbp's activation; "logistic" is scikit-learn's name for "sigmoid"."""
+    return as_activation("sigmoid" if activation == "logistic" else activation)
 
 
 def initial_weights(
@@ -52,8 +44,9 @@ class Blueprint(NamedTuple):
     def of(cls, estimator: Any, units: list[int]) -> Blueprint:
         """Takes the estimator's settings, for layers of those numbers of neurons."""
         count = len(units) - 2
-        rates = (float(rate) for rate in one_each("dropout", estimator.dropout, count))
-        return cls(tuple(units), tuple(activations_of(estimator.activation, count)), tuple(rates))
+        activations = one_each("activation", estimator.activation, count, "hidden layer", activation_of)
+        rates = one_each("dropout", estimator.dropout, count, "hidden layer", float)
+        return cls(tuple(units), tuple(activations), tuple(rates))
 
     def built(self, coefs: list[np.ndarray], intercepts: list[np.ndarray], seed: int) -> Sequential:
         """The network of those weights; its last layer gives logits, logarithms of means, or plain numbers."""

@@ -15,9 +15,10 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 
 from fastbp import kernels
 from fastbp.activations import Activation
+from fastbp.data.scores import largest_is_right, same_sides
 from fastbp.losses import Loss
 from fastbp.sequential import Sequential
-from fastbp.sklearn import held, objective, scores
+from fastbp.sklearn import held, objective
 from fastbp.sklearn.estimator import MultilayerPerceptron
 from fastbp.sklearn.hooks import with_callbacks
 from fastbp.sklearn.sparse import output_of
@@ -222,7 +223,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         return objective.classification(self.loss, self.n_outputs_, self.out_activation_ == "softmax")
 
     def _score_of(self, net: Sequential, held: Data) -> float:
-        return scores.accuracy(held.y, output_of(net, held.x), held.weights)
+        score = largest_is_right if held.y.ndim == 1 else same_sides
+        return score(held.y, output_of(net, held.x), held.weights)
 
     def _stratified_by(self, y: np.ndarray) -> np.ndarray | None:
         return y > 0 if self.n_outputs_ == 1 else None

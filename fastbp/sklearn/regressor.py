@@ -9,9 +9,10 @@ from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
+from fastbp.data.scores import r2
 from fastbp.losses import Loss
 from fastbp.sequential import Sequential
-from fastbp.sklearn import held, objective, scores
+from fastbp.sklearn import held, objective
 from fastbp.sklearn.estimator import MultilayerPerceptron
 from fastbp.sklearn.hooks import with_callbacks
 from fastbp.sklearn.sparse import output_of
@@ -171,4 +172,4 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         return objective.regression(self.loss, y, weights)
 
     def _score_of(self, net: Sequential, held: Data) -> float:
-        return scores.r2(held.y, self._prediction(output_of(net, held.x)), held.weights)
+        return r2(held.y, self._prediction(output_of(net, held.x)), held.weights)

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastbp import plot
 from fastbp.attributes import Declared
+from fastbp.checks import require
 from fastbp.inspect.tabular import as_html, as_text
 
 ROWS_SHOWN = 10  # of a long fit the first and the last ones
@@ -69,10 +70,7 @@ class History(Declared):
 
         It needs pandas: `pip install 'fastbp[pandas]'`.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            raise ImportError("to_frame needs pandas: pip install 'fastbp[pandas]'") from error
+        pandas = require("pandas", "to_frame needs pandas", "pandas")
         series = self.series()
         index = pandas.RangeIndex(1, max(map(len, series.values()), default=0) + 1, name="epoch")
         columns = {name: pandas.Series(values, index[: len(values)]) for name, values in series.items()}

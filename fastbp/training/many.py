@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastbp import losses, optimizers
 from fastbp.callbacks import EarlyStopping, Progress
-from fastbp.checks import whole_number
+from fastbp.checks import one_each, whole_number
 from fastbp.data import convert
 from fastbp.engine.jobs import NOT_FINITE
 from fastbp.network.samples import TRAINING, VALIDATION, Evaluation, Samples, parts_of_validation
@@ -63,10 +63,10 @@ def fit_many(
     """
     nets = checked_networks(networks)
     settings = zip(
-        one_each("loss", loss, len(nets), losses.as_loss),
-        one_each("optimizer", optimizer, len(nets), optimizers.as_optimizer),
-        one_each("batch_size", batch_size, len(nets), lambda n: whole_number("batch_size", n, at_least=1)),
-        one_each("epochs", epochs, len(nets), lambda n: whole_number("epochs", n, at_least=1)),
+        one_each("loss", loss, len(nets), "network", losses.as_loss),
+        one_each("optimizer", optimizer, len(nets), "network", optimizers.as_optimizer),
+        one_each("batch_size", batch_size, len(nets), "network", lambda n: whole_number("batch_size", n, at_least=1)),
+        one_each("epochs", epochs, len(nets), "network", lambda n: whole_number("epochs", n, at_least=1)),
         strict=True,
     )
     if early_stopping is not None and not isinstance(early_stopping, EarlyStopping):
@@ -124,15 +124,6 @@ def checked_networks(networks: Any) -> list[Sequential]:
         if not np.isfinite(net.parameters).all():
             raise ValueError(f"networks: got NaN or infinity in the parameters at place {i}, expected finite numbers")
     return nets
-
-
-def one_each(name: str, value: Any, count: int, convert: Callable[[Any], Any]) -> list[Any]:
-    """`count` converted values, from as many or from one for all."""
-    if not isinstance(value, list | tuple | np.ndarray):
-        return [convert(value)] * count
-    if len(value) != count:
-        raise ValueError(f"{name}: got {len(value)} entries, expected one value or {count}, one for each network")
-    return [convert(entry) for entry in value]
 
 
 def subsets_of(shared: Shared, name: str, rows: Any, count: int) -> list[np.ndarray | None]:

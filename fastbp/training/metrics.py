@@ -5,11 +5,13 @@ A metric with a name is made for a cost, a last layer and a y, so that it means 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
+from fastbp.data.scores import largest_is_right, same_sides
 from fastbp.losses import CustomLoss, Loss
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
@@ -56,7 +58,7 @@ def accuracy(loss: Loss, activation: Any, y: np.ndarray) -> Metric:
     if loss.takes_labels:
         return largest_is_right
     if loss.name == "binary_cross_entropy":
-        return sides_of(0.0, 0.5)
+        return same_sides
     codes = codes_of(y, activation)
     if y.shape[1] > 1 and codes is not None and ((y == 1).sum(axis=1) == 1).all():
         return largest_is_right
@@ -76,7 +78,7 @@ def accuracy(loss: Loss, activation: Any, y: np.ndarray) -> Metric:
             "expected y of 0 and 1"
         )
     middle = sum(codes) / 2
-    return sides_of(middle, middle)
+    return functools.partial(same_sides, of_output=middle, of_y=middle)
 
 
 def codes_of(y: np.ndarray, activation: Any) -> tuple[int, int] | None:
@@ -85,20 +87,6 @@ def codes_of(y: np.ndarray, activation: Any) -> tuple[int, int] | None:
         if ((y == low) | (y == 1)).all():
             return low, 1
     return None
-
-
-def largest_is_right(y: np.ndarray, output: np.ndarray) -> float:
-    labels = y if y.ndim == 1 else np.argmax(y, axis=1)
-    return float(np.mean(np.argmax(output, axis=1) == labels))
-
-
-def sides_of(of_output: float, of_y: float) -> Metric:
-    """The share of samples all of whose outputs are on the same side of `of_output` as their y is of `of_y`."""
-
-    def same_sides(y: np.ndarray, output: np.ndarray) -> float:
-        return float(np.mean(((output > of_output) == (y.reshape(output.shape) > of_y)).all(axis=1)))
-
-    return same_sides
 
 
 # ------------------------------------------------------------------------------------------------ mean absolute error

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastbp._version import __version__
+from fastbp.checks import require
 
 OPSET = 17
 IR_VERSION = 8  # the first that has this opset, so that old runtimes read the file
@@ -15,11 +16,7 @@ IR_VERSION = 8  # the first that has this opset, so that old runtimes read the f
 
 def require_onnx() -> ModuleType:
     """onnx; ImportError with the line that installs it."""
-    try:
-        import onnx
-    except ImportError as error:
-        raise ImportError("to_onnx needs onnx: pip install 'fastbp[onnx]'") from error
-    return onnx
+    return require("onnx", "to_onnx needs onnx", "onnx")
 
 
 class Graph:
