@@ -15,7 +15,6 @@ import importlib.util
 import math
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -23,15 +22,24 @@ from numba import njit
 import fastbp as fb
 from fastbp import engine
 from fastbp.engine.memory import Training
+from fastbp.examples.cartpole_task import (
+    CART,
+    DISCOUNT,
+    FORCE,
+    GRAVITY,
+    HALF_LENGTH,
+    LEARNING_RATE,
+    MOST_ANGLE,
+    MOST_PLACE,
+    POLE,
+    SECONDS,
+    START,
+    STEPS,
+    Outcome,
+    room_for,
+)
 
-STEPS = 500  # of an episode, at most
-DISCOUNT = 0.99
-LEARNING_RATE = 0.01
 TEST_EPISODES = 100
-
-GRAVITY, FORCE, SECONDS = 9.8, 10.0, 0.02  # m/s2, N, s a step
-CART, POLE, HALF_LENGTH = 1.0, 0.1, 0.5  # kg, kg, m
-MOST_PLACE, MOST_ANGLE, START = 2.4, math.radians(12), 0.05  # m, and the range of each number at the start
 
 
 # ------------------------------------------------------------------------------------------------ the cart and the pole
@@ -60,19 +68,6 @@ def advance(before, push_right, after):
 
 
 # ------------------------------------------------------------------------------------------------------------- learning
-
-
-class Episodes(NamedTuple):
-    """What was played, all episodes side by side."""
-
-    states: np.ndarray  # (STEPS + 1, episodes, 4)
-    went_right: np.ndarray  # (STEPS, episodes)
-    lengths: np.ndarray  # (episodes,): steps played, the return of the episode
-
-
-def room_for(episodes: int) -> Episodes:
-    states = np.zeros((STEPS + 1, episodes, 4), np.float32)
-    return Episodes(states, np.zeros((STEPS, episodes), np.int64), np.zeros(episodes, np.int64))
 
 
 @njit
@@ -158,14 +153,6 @@ def test(training, played, seed):
 
 
 # ---------------------------------------------------------------------------------------------------------- the program
-
-
-class Outcome(NamedTuple):
-    """What training came to."""
-
-    returns: np.ndarray  # (updates,)
-    steps: int
-    seconds: float
 
 
 def policy(seed: int) -> fb.Sequential:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 import fastbp as fb
-from fastbp.examples import cartpole as pole
+from fastbp.examples import cartpole_task as pole
 
 
 def advance(before: np.ndarray, push_right: np.ndarray, after: np.ndarray) -> np.ndarray:
