@@ -37,7 +37,7 @@ class Declared:
         kind, found = type(self), getattr(type(self), name, None)
         if isinstance(found, property) or (isinstance(found, Fixed) and getattr(self, name) is not found):
             raise AttributeError(f"{name}: got an assignment, expected none: {kind.__name__}.{name} can only be read")
-        if kind._of_fastbp and not isinstance(found, Fixed):
+        if self._of_fastbp and not isinstance(found, Fixed):
             settable = ", ".join(sorted(checks_of(kind))) or "nothing"
             raise AttributeError(
                 f"{name}: got an assignment, expected one to what can be set of a {kind.__name__}: {settable}"

@@ -1,4 +1,4 @@
-"""A Comparison as a chart; the door to matplotlib of this package."""
+"""A Comparison as a chart: the only module of the comparison that uses matplotlib."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastbp.bench.contenders import LIBRARIES
 from fastbp.bench.table import describe, microseconds
 from fastbp.checks import require
 
-# Okabe and Ito's colours, which the colour-blind tell apart, and shapes, for prints without colour
+# Okabe and Ito's colours, which colour-blind readers tell apart, and shapes, for prints without colour
 STYLES = {
     "fastbp": ("#D55E00", "o"),
     "numpy": ("#0072B2", "s"),
@@ -23,7 +23,7 @@ GREY = "#666666"
 
 
 def require_matplotlib(path: str) -> None:
-    """Raises ImportError without matplotlib, ValueError where it writes no file of that kind."""
+    """Raise ImportError without matplotlib, ValueError where it writes no file of that kind."""
     backends = require("matplotlib.backend_bases", "a chart needs matplotlib", "plot")
     known = sorted(backends.FigureCanvasBase.filetypes)
     if Path(path).suffix.lower().lstrip(".") not in known:
@@ -31,7 +31,10 @@ def require_matplotlib(path: str) -> None:
 
 
 def chart(found: Comparison) -> Any:
-    """The Figure: a line for each network, a dot on it for each contender's time of a step, a tick for the machine's limit."""
+    """Draw a line for each network, a dot on it for each contender's time of a step, and a tick for the machine's limit.
+
+    Returns matplotlib's Figure.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 1.9 + 0.62 * len(found.results)), dpi=100, layout="constrained")
@@ -44,6 +47,7 @@ def chart(found: Comparison) -> Any:
 
 
 def draw_dots(axes: Any, found: Comparison) -> None:
+    """Draw the lines, dots and ticks, and write fastbp's times beside its dots."""
     places = range(len(found.results))
     for place, result in enumerate(found.results):
         times = [result.limit, *result.seconds.values()]
@@ -65,6 +69,7 @@ def draw_dots(axes: Any, found: Comparison) -> None:
 
 
 def label_axes(axes: Any, found: Comparison) -> None:
+    """Scale and label the axes, and title the chart."""
     from matplotlib.ticker import LogLocator
 
     work = found.results[0].work

@@ -1,4 +1,4 @@
-"""The comparison: every contender in turn, round after round, the best of all rounds; and what came out."""
+"""The comparison: every contender is timed in turn, round after round, and the best of all rounds counts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from fastbp.bench.machine import Machine, is_installed, this_machine, versions
@@ -14,14 +14,14 @@ from fastbp.bench.worker import Fault, Worker
 from fastbp.bench.workload import Workload
 
 REST = 0.02  # seconds after a contender's turn: a pool of spinning threads goes to sleep
-GUESSED_SHARE = 0.25  # of the peak: it tells how many steps last how long
+GUESSED_SHARE = 0.25  # of the peak that a contender reaches: it decides how many steps an epoch has
 FEWEST_STEPS, MOST_STEPS = 10, 1000
 
 
 @dataclass
 class Result:
-    """Of one workload. limit: the seconds a step at the peak; seconds, faults: what each contender took, or why it has no
-    figure, by name."""
+    """What one workload took. limit: seconds of a step at the peak; seconds and faults, by contender: seconds of a step, or
+    why there is no figure."""
 
     work: Workload
     limit: float
@@ -30,18 +30,19 @@ class Result:
 
     @property
     def ratio(self) -> float | None:
-        """The best peer's time over fastbp's; None where one of them has none."""
+        """The best peer's time divided by fastbp's; None where one of the two is missing."""
         peers = [seconds for name, seconds in self.seconds.items() if name != "fastbp"]
         return min(peers) / self.seconds["fastbp"] if peers and "fastbp" in self.seconds else None
 
     def as_json(self) -> dict[str, Any]:
+        """All figures, the workload's own among them."""
         found = {"limit": self.limit, "seconds": self.seconds, "faults": self.faults, "ratio": self.ratio}
-        return {**self.work._asdict(), "flops": self.work.flops, **found}
+        return {**asdict(self.work), "flops": self.work.flops, **found}
 
 
 @dataclass
 class Comparison:
-    """What `compare` found."""
+    """What `compare` returns: a Result for each workload, and what they were measured with."""
 
     machine: Machine
     versions: dict[str, str]
@@ -56,7 +57,7 @@ class Comparison:
 
     def as_json(self) -> dict[str, Any]:
         """All figures, in seconds and flop/s."""
-        machine = {**self.machine._asdict(), "crowded": self.machine.crowded}
+        machine = {**asdict(self.machine), "crowded": self.machine.crowded}
         results = [result.as_json() for result in self.results]
         return {"machine": machine, "versions": self.versions, "results": results, "mean_ratio": self.mean_ratio}
 
@@ -70,10 +71,10 @@ def compare(
     seconds: float,
     report: Callable[[str], None],
 ) -> Comparison:
-    """The time of a step of each of `works`, all of one dtype, by each contender with `threads` threads; the best of `rounds`.
+    """Time a step of each of `works`, all of one dtype, by each contender with `threads` threads; the best of `rounds` counts.
 
-    seconds: what an epoch, which is timed as a whole, lasts about; the contenders get as many steps. `report` is called
-    with each workload's name before it begins.
+    seconds: about how long an epoch, which is timed as a whole, is to last: its number of steps follows from it. `report` is
+    called with each workload's name before it begins.
     """
     machine = this_machine(threads, works[0].dtype)
     results = [Result(within(seconds, work, machine.peak), work.flops / machine.peak) for work in works]
@@ -88,13 +89,13 @@ def compare(
 
 
 def within(seconds: float, work: Workload, peak: float) -> Workload:
-    """The workload with so many steps."""
+    """The workload with as many steps as take about `seconds`."""
     steps = round(seconds * GUESSED_SHARE * peak / work.flops)
-    return work._replace(steps=max(FEWEST_STEPS, min(MOST_STEPS, steps)))
+    return replace(work, steps=max(FEWEST_STEPS, min(MOST_STEPS, steps)))
 
 
 def take_turns(result: Result, workers: dict[str, Worker]) -> None:
-    """One round: everybody who has not failed trains the workload once more."""
+    """Run one round: each contender that has not failed trains the workload once more."""
     for name, worker in workers.items():
         if name in result.faults:
             continue

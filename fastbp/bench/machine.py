@@ -6,20 +6,22 @@ import importlib.util
 import platform
 import subprocess
 from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
 
 from fastbp._version import __version__
 from fastbp.bench.contenders import LIBRARIES
 from fastbp.compiler.llvm import target_cpu
 from fastbp.gemm.peak import fma_peak
 
-SHARED = 0.8  # of the threads' peaks added up: below it they share cores
+SHARED = 0.8  # threads that reach a smaller part of their single peaks, added up, share cores
 
 
-class Machine(NamedTuple):
-    """peak: flop/s of the threads together, in multiply-adds of `dtype`; single_peak: of one alone."""
+@dataclass(frozen=True)
+class Machine:
+    """What the figures were measured on. peak: flop/s of all threads together, in multiply-adds of `dtype`; single_peak: of
+    one thread alone."""
 
     cpu: str
     system: str
@@ -35,7 +37,7 @@ class Machine(NamedTuple):
 
 
 def this_machine(threads: int, dtype: str) -> Machine:
-    """Measures the peak."""
+    """Measure the peak, and name the machine."""
     peaks = fma_peak(dtype, threads), fma_peak(dtype, 1)
     return Machine(
         f"{cpu_name()} ({target_cpu()})", f"{platform.system()} {platform.machine()}", threads, dtype, *peaks
@@ -43,7 +45,7 @@ def this_machine(threads: int, dtype: str) -> Machine:
 
 
 def cpu_name() -> str:
-    """As its maker calls it, where the system says so."""
+    """The maker's name of the CPU where the system tells it, else that of the architecture."""
     names = Path("/proc/cpuinfo")
     if names.exists():
         for line in names.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -58,13 +60,14 @@ def cpu_name() -> str:
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
-    """Of fastbp, Python and the contenders' libraries, as they are installed; those that are not are left out."""
+    """The installed versions of fastbp, Python and the contenders' libraries, by name."""
     distributions = [LIBRARIES[name].distribution for name in names if name != "fastbp" and is_installed(name)]
     own = {"fastbp": __version__, "python": platform.python_version()}
     return own | {distribution: version_of(distribution) for distribution in distributions}
 
 
 def version_of(distribution: str) -> str:
+    """The installed version of a distribution."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:  # a build that goes by another name
@@ -72,4 +75,5 @@ def version_of(distribution: str) -> str:
 
 
 def is_installed(name: str) -> bool:
+    """Whether the library of that contender is there."""
     return importlib.util.find_spec(LIBRARIES[name].module) is not None

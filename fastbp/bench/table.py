@@ -10,7 +10,7 @@ from fastbp.inspect.tabular import as_text
 
 
 def table(found: Comparison) -> str:
-    """Heading, rows and notes: why there is a dash."""
+    """Return the table as text: a heading, a row for each network, and notes that say why there is a dash."""
     rows = [headings(found), *(cells(found, result) for result in found.results)]
     lines = as_text(rows, [True] + [False] * (len(rows[0]) - 1))
     if found.mean_ratio is not None:
@@ -20,6 +20,7 @@ def table(found: Comparison) -> str:
 
 
 def heading(found: Comparison) -> list[str]:
+    """The lines above the table: machine, versions, what is trained."""
     work = found.results[0].work
     return [
         describe(found.machine),
@@ -30,6 +31,7 @@ def heading(found: Comparison) -> list[str]:
 
 
 def describe(machine: Machine) -> str:
+    """The machine in one line."""
     threads = f"{machine.threads} thread{'s' * (machine.threads > 1)}"
     return f"{machine.cpu}, {threads}, FMA peak {machine.peak / 1e9:.0f} GFLOP/s {machine.dtype}"
 
@@ -46,6 +48,7 @@ def cells(found: Comparison, result: Result) -> list[str]:
 
 
 def cell(result: Result, name: str) -> str:
+    """A contender's time of a step and its share of the peak, or a dash."""
     if name not in result.seconds:
         return "-"
     seconds = result.seconds[name]
@@ -58,7 +61,7 @@ def microseconds(seconds: float) -> str:
 
 
 def notes(found: Comparison) -> list[str]:
-    """A line for each contender and reason; the networks where it is not all of them."""
+    """Return a line for each contender and reason; it names the networks if the reason does not hold for all of them."""
     lines = []
     for name in found.contenders:
         for reason in dict.fromkeys(r.faults[name] for r in found.results if name in r.faults):

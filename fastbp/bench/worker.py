@@ -1,4 +1,4 @@
-"""A contender in a process of its own, which stays alive and is asked again and again."""
+"""A contender in a process of its own, which stays alive and times one workload after another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastbp.bench.workload import Workload
 
 COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS")
 PLATFORM = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}  # the comparison is of CPUs
-TIMINGS = 2  # each time it is asked; the first one may find cold caches
+TIMINGS = 2  # of a workload in one turn; the first one may find cold caches
 END_SECONDS = 5
 
 
@@ -23,7 +23,7 @@ class Fault(Exception):  # noqa: N818 (it is reported, not raised to the user)
 
 
 class Worker:
-    """The process of the contender of that name, with so many threads."""
+    """The process of the contender `name`, with `threads` threads."""
 
     def __init__(self, name: str, threads: int):
         spawning = multiprocessing.get_context("spawn")
@@ -34,7 +34,10 @@ class Worker:
         theirs.close()
 
     def seconds(self, work: Workload) -> float:
-        """A step takes it, in the faster of two epochs; a workload that is new to it is started and run once before."""
+        """Return the seconds of a step in the faster of two epochs; an epoch of a new workload is run before them, untimed.
+
+        Fault where the process fails.
+        """
         try:
             self.pipe.send(work)
             answer = self.pipe.recv()
@@ -46,6 +49,7 @@ class Worker:
         return answer
 
     def close(self) -> None:
+        """End the process."""
         self.pipe.close()
         self.process.join(END_SECONDS)
         self.process.kill()
@@ -53,7 +57,7 @@ class Worker:
 
 @contextlib.contextmanager
 def limited_to(threads: int) -> Iterator[None]:
-    """Processes started meanwhile use so many threads, and as many cores where the system lets one choose: some libraries
+    """Let processes started meanwhile use `threads` threads and, where the system can be told, as many cores: some libraries
     count the cores whatever the variables say."""
     environment, has_affinity = dict(os.environ), hasattr(os, "sched_setaffinity")
     cores = os.sched_getaffinity(0) if has_affinity else set()
@@ -70,7 +74,7 @@ def limited_to(threads: int) -> Iterator[None]:
 
 
 def serve(pipe: Connection, name: str) -> None:
-    """Answers each Workload with the seconds of a step, or the sentence that says why not, until nobody asks any more."""
+    """Answer each Workload with the seconds of a step, or the sentence that says why not, until the pipe is closed."""
     silence()
     ready: dict[Workload, Contender] = {}
     with contextlib.suppress(EOFError):
@@ -83,13 +87,14 @@ def serve(pipe: Connection, name: str) -> None:
 
 
 def silence() -> None:
-    """Whatever libraries print in this process goes nowhere."""
+    """Discard what libraries print in this process."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
 
 
 def timed(ready: dict[Workload, Contender], name: str, work: Workload) -> float:
+    """Return the seconds of a step; `ready` keeps the contender of the last workload for the next turn."""
     if work not in ready:
         ready.clear()
         ready[work] = start(name, work)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import importlib
 import itertools
 import os
@@ -86,21 +87,21 @@ def told_form(path: str, reading: Reading, is_number: Callable[[str], bool]) -> 
         raise ValueError(f"{path}: got zero bytes, expected a CSV file in UTF-8; UTF-16 has them: save it as UTF-8")
     tab = "\t" if Path(plain_name(path)).suffix.lower() == ".tsv" else None
     delimiter = reading.delimiter or separator or tab or _told_delimiter(path, sample)
-    found = Form([], delimiter, False, reading.comment, skipped)
-    rows = list(itertools.islice(numbered_rows(path, found), 2))
+    form = functools.partial(Form, delimiter=delimiter, comment=reading.comment, skipped=skipped)
+    rows = list(itertools.islice(numbered_rows(path, form(titles=[], header=False)), 2))
     if len(rows) < (1 if reading.header is False else 2):
         raise ValueError(f"{path}: got {len(rows)} lines, expected a header and at least one row")
     line, first_row = rows[0]
     titles = [cell.strip() for cell in first_row]
     if reading.header is False:
-        return found._replace(titles=[f"x{i}" for i in range(len(titles))])
+        return form(titles=[f"x{i}" for i in range(len(titles))], header=False)
     number = next((title for title in titles if is_number(title)), None)
     if number is not None and reading.header is None:
         raise ValueError(
             f"{path}: line {line}: got the number {number!r} among the titles of the columns, expected a header; a file "
             "without one is read by header=False (--header no), titles that are numbers by header=True (--header yes)"
         )
-    return found._replace(titles=titles, header=True)
+    return form(titles=titles, header=True)
 
 
 def numbered_rows(path: str, form: Form) -> Iterator[tuple[int, list[str]]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fastbp.bench.table import table
 
 WHOLE = """\
@@ -44,5 +46,5 @@ def test_a_network_that_fastbp_has_no_figure_for(found):
 
 def test_threads_that_share_cores(found):
     assert "side by side" not in table(found)
-    found.machine = found.machine._replace(peak=150e9)
+    found.machine = replace(found.machine, peak=150e9)
     assert table(found).splitlines()[3].startswith("the threads did not run side by side")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -23,7 +24,7 @@ def numpy_worker():
 def test_answers_and_faults(numpy_worker):
     assert 0 < numpy_worker.seconds(WORK) < 1
     with pytest.raises(Fault, match=r"^KeyError: 'stairs'$"):
-        numpy_worker.seconds(WORK._replace(activation="stairs"))
+        numpy_worker.seconds(replace(WORK, activation="stairs"))
     assert 0 < numpy_worker.seconds(WORK) < 1  # it goes on after a fault
 
 
@@ -39,7 +40,7 @@ def test_a_workload_is_started_once():
     contender = ready[WORK]
     timed(ready, "numpy", WORK)
     assert ready == {WORK: contender}
-    timed(ready, "numpy", WORK._replace(batch_size=4))
+    timed(ready, "numpy", replace(WORK, batch_size=4))
     assert len(ready) == 1
 
 

@@ -1,4 +1,4 @@
-"""Who is compared. Each trains a Workload the way that is fastest for a user of the library; the module is its door here.
+"""The contenders: each trains a Workload the way that is fastest for a user of its library, which its module alone imports.
 
 They are functions (work, parameters, x, y) -> Contender, which copy the parameters they begin from.
 """
@@ -22,7 +22,7 @@ class Contender(NamedTuple):
 
 
 class Library(NamedTuple):
-    """What a contender is called in tables, what its library is imported and installed as, and the function."""
+    """A contender's title in tables, the names its library is imported and installed by, and its function here."""
 
     title: str
     module: str

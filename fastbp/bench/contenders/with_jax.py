@@ -33,7 +33,7 @@ def scan(work: Workload, parameters: Parameters, x: np.ndarray, y: np.ndarray) -
 
 
 def cost_of(work: Workload) -> Any:
-    """cost(parameters, x, y), the mean of the rows."""
+    """Return the function cost(parameters, x, y), the mean over the rows."""
     import jax
 
     activation = {"relu": jax.nn.relu, "tanh": jax.numpy.tanh, "sigmoid": jax.nn.sigmoid}[work.activation]

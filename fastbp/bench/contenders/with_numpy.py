@@ -9,7 +9,7 @@ import numpy as np
 from fastbp.bench.contenders import ADAM, Contender
 from fastbp.bench.workload import Parameters, Workload
 
-ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {  # of z; and the derivative, from the output a
+ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {  # functions of z, and their derivatives from the output a
     "relu": (lambda z: np.maximum(z, 0, out=z), lambda a: a > 0),
     "tanh": (lambda z: np.tanh(z, out=z), lambda a: 1 - a * a),
     "sigmoid": (lambda z: 1 / (1 + np.exp(-z)), lambda a: a * (1 - a)),
@@ -48,7 +48,7 @@ def minibatches(work: Workload, parameters: Parameters, x: np.ndarray, y: np.nda
 
 
 def in_one_vector(parameters: Parameters) -> tuple[Parameters, np.ndarray]:
-    """A copy of the parameters as views of one vector, and the vector."""
+    """Return a copy of the parameters as views of one vector, and that vector."""
     arrays = [array for layer in parameters for array in layer]
     vector = np.concatenate([array.ravel() for array in arrays])
     pieces = np.split(vector, np.cumsum([array.size for array in arrays])[:-1])
@@ -57,7 +57,7 @@ def in_one_vector(parameters: Parameters) -> tuple[Parameters, np.ndarray]:
 
 
 def softmax(z: np.ndarray) -> np.ndarray:
-    """Of each row, in place."""
+    """Replace each row of z by its softmax; returns z."""
     z -= z.max(axis=1, keepdims=True)
     np.exp(z, out=z)
     z /= z.sum(axis=1, keepdims=True)

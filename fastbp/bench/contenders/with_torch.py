@@ -21,7 +21,7 @@ def compiled(work: Workload, parameters: Parameters, x: np.ndarray, y: np.ndarra
 
 
 def training(work: Workload, parameters: Parameters, x: np.ndarray, y: np.ndarray, compile_: Any) -> Contender:
-    """`compile_` is applied to the function cost(x, y)."""
+    """Return the Contender of a loop over minibatches; `compile_` is applied to its function cost(x, y)."""
     import torch
 
     layers = [linear(torch, weight, bias) for weight, bias in parameters]
