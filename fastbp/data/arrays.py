@@ -1,4 +1,4 @@
-"""NumPy arrays from whatever holds numbers: lists, tensors of other libraries, frames and their columns.
+"""Makes NumPy arrays of lists, of other libraries' tensors, and of frames and their columns.
 
 Nothing of those libraries is imported: `__array__`, DLPack and the names of columns are enough.
 """
@@ -11,12 +11,12 @@ import numpy as np
 
 
 def is_array(x: Any) -> bool:
-    """Whether x is one array, of whatever library, and not an iterable of them."""
+    """Whether x is one array, of any library, and not an iterable of arrays."""
     return any(hasattr(x, name) for name in ("__array__", "__dlpack__", "toarray"))
 
 
 def real_array(name: str, x: Any, expected: str) -> np.ndarray:
-    """`x` as a plain NumPy array of bools, integers or floats, of any shape; without a copy where it lies as one in memory."""
+    """Return `x` as a plain NumPy array of bools, integers or floats; without a copy where it lies in memory as one."""
     titles = column_titles(x)
     array = _real_column(x, any_array(name, x, expected)) if titles is None else _from_frame(name, x, titles, expected)
     if array.dtype.kind not in "biuf":
@@ -26,12 +26,12 @@ def real_array(name: str, x: Any, expected: str) -> np.ndarray:
 
 
 def as_numpy(x: Any) -> np.ndarray:
-    """What NumPy makes of x, by DLPack where x has no `__array__`; raises what they raise."""
+    """Return what NumPy makes of x, through DLPack where x has no `__array__`; errors of either pass through."""
     return np.from_dlpack(x) if hasattr(x, "__dlpack__") and not hasattr(x, "__array__") else np.asarray(x)
 
 
 def any_array(name: str, x: Any, expected: str) -> np.ndarray:
-    """`x` as a NumPy array of whatever dtype; TypeError or ValueError for what has no array of all its values."""
+    """Return `x` as a NumPy array of any dtype; TypeError or ValueError for what does not hold all its values in one array."""
     if hasattr(x, "toarray") and hasattr(x, "nnz"):  # scipy.sparse and its kin
         kind = type(x).__name__
         raise TypeError(f"{name}: got a sparse matrix ({kind}), expected a dense array; {name}.toarray() makes one")
@@ -49,7 +49,7 @@ def any_array(name: str, x: Any, expected: str) -> np.ndarray:
 
 
 def dimensions(name: str, x: Any, expected: str) -> int:
-    """How many dimensions the array of `x` has."""
+    """Return the number of dimensions of x as an array."""
     return x.ndim if isinstance(getattr(x, "ndim", None), int) else any_array(name, x, expected).ndim
 
 
@@ -62,7 +62,7 @@ def is_lazy(x: Any) -> bool:
 
 
 def column_titles(x: Any) -> list[Any] | None:
-    """The names of the columns of a frame, None for anything else."""
+    """Return the names of the columns of a frame, None for anything else."""
     if is_lazy(x):
         return None
     names = getattr(x, "column_names", None)  # pyarrow's, whose `columns` are the columns themselves
@@ -71,7 +71,7 @@ def column_titles(x: Any) -> list[Any] | None:
 
 
 def _from_frame(name: str, frame: Any, titles: list[Any], expected: str) -> np.ndarray:
-    """The columns side by side; TypeError for the first that is not real."""
+    """Return the columns side by side in one array; TypeError names the first one that does not hold real numbers."""
     kinds = {_column_values(frame[title][:0]).dtype.kind for title in titles}
     if kinds <= set("biuf"):  # dates have a common type with numbers, to polars
         array = any_array(name, frame, expected)
@@ -88,7 +88,7 @@ def _from_frame(name: str, frame: Any, titles: list[Any], expected: str) -> np.n
 
 
 def _column_values(column: Any) -> np.ndarray:
-    """What NumPy makes of a column; nothing but an object where it has no dtype for it, as for integers of 128 bits."""
+    """Return what NumPy makes of a column; an array of one object where it has no dtype for it, as for 128-bit integers."""
     try:
         return np.asarray(column)
     except Exception:  # each library has its own
@@ -96,7 +96,7 @@ def _column_values(column: Any) -> np.ndarray:
 
 
 def _real_column(column: Any, values: np.ndarray) -> np.ndarray:
-    """`values`; of a column of optional numbers or bools that came as objects, in float64 with NaN for what is missing."""
+    """Return `values`; if they are objects in place of optional numbers or bools, as float64 with NaN for what is missing."""
     if values.dtype.kind == "O" and getattr(getattr(column, "dtype", None), "kind", "O") in "biuf":  # of pandas
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
     if values.dtype.kind == "O" and hasattr(column, "to_numpy") and set(map(type, values)) <= {bool, type(None)}:

@@ -1,4 +1,4 @@
-"""Arrays that users hand in: checked and given one form here, at the edge, so that nothing below has to guess.
+"""Arrays that users hand in are checked and brought into one form here, at the edge, so that nothing below has to guess.
 
 Errors read "name: got ..., expected ...": TypeError for what an array holds, ValueError for its shape and values.
 """
@@ -19,13 +19,13 @@ _READABLE = frozenset(map(np.dtype, ("bool", "float32", "float64", *_INTEGERS)))
 
 
 def as_matrix(name: str, x: Any, columns: int | None = None) -> np.ndarray:
-    """`x` as a 2-D NumPy array of bools, integers or floats, with at least one row and one column.
+    """Return `x` as a 2-D NumPy array of bools, integers or floats, with at least one row and one column.
 
     A NumPy array comes back without a copy, whatever its dtype, byte order and strides, and so does what lies in memory as
-    an array does: frames of one dtype, tensors. Other frames (pandas, polars, pyarrow), lists, and whatever has `__array__`
-    or DLPack are converted; missing values become NaN. `columns` is the number expected, if there is one. TypeError for
-    other dtypes, naming the column of a frame, and for sparse matrices, ValueError for other shapes and masked entries.
-    NaN and infinity pass.
+    an array does: frames of one dtype, tensors. Other frames (pandas, polars, pyarrow), lists, and what has `__array__` or
+    DLPack are converted; missing values become NaN. `columns` is the expected number of columns, if one is expected.
+    TypeError for other dtypes, naming the column of a frame, and for sparse matrices, ValueError for other shapes and masked
+    entries. NaN and infinity pass.
     """
     array = real_array(name, x, "a 2-D array of real numbers")
     if array.ndim != 2:
@@ -39,12 +39,12 @@ def as_matrix(name: str, x: Any, columns: int | None = None) -> np.ndarray:
 
 
 def as_input(name: str, x: Any, columns: int | None = None) -> np.ndarray:
-    """`x` as a matrix, by the rules of `as_matrix`, in a form that compiled code reads."""
+    """Return `x` as a matrix, by the rules of `as_matrix`, in a form that compiled code reads."""
     return in_compiled_form(name, as_matrix(name, x, columns))
 
 
 def in_compiled_form(name: str, x: np.ndarray) -> np.ndarray:
-    """The array, or a copy in float32 or float64 of what compiled code does not read: float16, longdouble, foreign byte orders.
+    """Return x, or a float32 or float64 copy of what compiled code does not read: float16, longdouble, foreign byte orders.
 
     ValueError for a number that float64 does not hold.
     """
@@ -56,7 +56,7 @@ def in_compiled_form(name: str, x: np.ndarray) -> np.ndarray:
 
 
 def as_labels(name: str, y: Any, classes: int) -> np.ndarray:
-    """The class of each row, (rows,) int64 in C order, from integers, or floats with integral values, in [0, classes).
+    """Return the class of each row, (rows,) int64 in C order, from integers, or floats of integral value, in [0, classes).
 
     TypeError for other dtypes; ValueError for other shapes and for a value that is no class, with its row.
     """
@@ -73,9 +73,10 @@ def as_labels(name: str, y: Any, classes: int) -> np.ndarray:
 
 
 def as_targets(name: str, y: Any, rows: int, columns: int, or_labels: bool = False) -> np.ndarray:
-    """`y` as a real array (rows, columns), without a copy of what is a NumPy array; 1-D is taken for one column.
+    """Return `y` as a real array (rows, columns), a NumPy array without a copy; one dimension is taken for one column.
 
-    TypeError for what `as_matrix` refuses, ValueError for any other shape. or_labels: y might have been labels.
+    TypeError for what `as_matrix` refuses, ValueError for any other shape. or_labels: the cost also takes
+    labels, so the error says how they are given.
     """
     array = real_array(name, y, f"real numbers of shape ({rows}, {columns})")
     if columns == 1 and array.ndim == 1:
@@ -89,8 +90,10 @@ def as_targets(name: str, y: Any, rows: int, columns: int, or_labels: bool = Fal
 
 
 def as_weights(name: str, w: Any, rows: int, dtype: Any = np.float64, minibatch: bool = False) -> np.ndarray:
-    """Sample weights as (rows,) float64 in C order: finite in `dtype`, none below 0, and not all 0 there, unless they are those
-    of a minibatch. TypeError or ValueError if not."""
+    """Return sample weights as (rows,) float64 in C order; TypeError or ValueError unless they are finite in `dtype` and >= 0.
+
+    Not all of them may be 0 in `dtype`, unless they are those of a minibatch.
+    """
     expected = f"{rows} finite weights >= 0"
     array = np.ascontiguousarray(_vector(name, w, expected), dtype=np.float64)
     if len(array) != rows:
@@ -107,7 +110,7 @@ def as_weights(name: str, w: Any, rows: int, dtype: Any = np.float64, minibatch:
 
 
 def check_weight(name: str, w: np.ndarray, dtype: Any, of: str = "every row") -> None:
-    """ValueError if all weights are 0 in `dtype`, where their sum is divided by; small ones may vanish beside others."""
+    """ValueError if all weights are 0 in `dtype`, since their sum is divided by; small ones may vanish beside larger ones."""
     largest, least = float(w.max()), float(np.finfo(dtype).tiny)
     if largest == 0:
         raise ValueError(f"{name}: got 0 in {of}, expected at least one weight > 0")
@@ -119,9 +122,9 @@ def check_weight(name: str, w: np.ndarray, dtype: Any, of: str = "every row") ->
 
 
 def as_rows(name: str, rows: Any, count: int) -> np.ndarray:
-    """Row numbers below `count`, from integers or a mask of `count` bools, as int64 in C order; at least one.
+    """Return row numbers below `count`, from integers or a mask of `count` bools, as int64 in C order; at least one.
 
-    TypeError for what is neither; ValueError for other shapes, for a number out of range, and for an empty choice.
+    TypeError for anything else; ValueError for other shapes, for a number out of range, and for an empty choice.
     """
     expected = f"row numbers from 0 to {count - 1}, or {count} bools"
     array = real_array(name, rows, expected)
@@ -143,10 +146,9 @@ def as_rows(name: str, rows: Any, count: int) -> np.ndarray:
 def first_non_finite(
     name: str, x: np.ndarray, titles: list[Any] | None = None, dtype: Any = np.float64, counts: np.ndarray | None = None
 ) -> str | None:
-    """The sentence that names the first NaN or infinity in a real 1-D or 2-D array, or number that becomes one in `dtype`, or
-    None if there is none.
+    """Return the sentence that names the first number of x, 1-D or 2-D, that is not finite in `dtype`; None if all are.
 
-    titles: of the columns, if they have any. counts: a bool for each row that matters; None: all do.
+    titles: those of the columns, if they have any. counts: a bool for each row, whether it counts; None: all do.
     """
     if x.dtype.kind != "f":
         return None
@@ -154,13 +156,14 @@ def first_non_finite(
 
 
 def first_overflow(name: str, x: np.ndarray, dtype: Any, titles: list[Any] | None = None) -> str | None:
-    """The sentence that names the first finite number of a real 1-D or 2-D array that becomes infinite in `dtype`, or None."""
+    """Return the sentence that names the first finite number of x, 1-D or 2-D, that is infinite in `dtype`; None if none is."""
     if x.dtype.kind != "f" or x.dtype.itemsize <= np.dtype(dtype).itemsize:
         return None
     return _first(name, x, titles, lambda part: np.isfinite(part) & ~np.isfinite(_in(dtype, part)), dtype)
 
 
 def _in(dtype: Any, x: np.ndarray) -> np.ndarray:
+    """Return x in `dtype`, without warnings."""
     with np.errstate(over="ignore", invalid="ignore"):
         return x.astype(dtype, copy=False)
 
@@ -169,6 +172,7 @@ def _first(
     name: str, x: np.ndarray, titles: list[Any] | None, wrong_of: Callable[[np.ndarray], np.ndarray], dtype: Any,
     counts: np.ndarray | None = None,
 ) -> str | None:  # fmt: skip
+    """Return the sentence that names the first number for which wrong_of(rows) is True, in a row that counts, or None."""
     for part, rows in in_parts(x):
         wrong = wrong_of(part)
         if counts is not None:
@@ -185,7 +189,7 @@ def _first(
 
 
 def in_parts(x: np.ndarray) -> Iterator[tuple[np.ndarray, slice]]:
-    """Some rows at a time, and which they are; pages of a mapped file are given back."""
+    """Yield some rows at a time, and the slice that they are; pages of a mapped file are given back after use."""
     for start in range(0, len(x), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
         yield x[rows], rows
@@ -193,7 +197,7 @@ def in_parts(x: np.ndarray) -> Iterator[tuple[np.ndarray, slice]]:
 
 
 def same_length(**arrays: Any) -> int:
-    """The number of rows that all arrays have; None is left out. ValueError names the first one that differs."""
+    """Return the number of rows that all arrays have, None left out; ValueError names the first one that differs."""
     lengths = {name: len(array) for name, array in arrays.items() if array is not None}
     (first, rows), *others = lengths.items()
     for name, length in others:
@@ -203,7 +207,7 @@ def same_length(**arrays: Any) -> int:
 
 
 def _vector(name: str, x: Any, expected: str) -> np.ndarray:
-    """`x` as a 1-D real array with at least one entry."""
+    """Return `x` as a 1-D real array with at least one entry."""
     array = real_array(name, x, expected)
     if array.ndim != 1:
         advice = f"; {name}.ravel() has it" if array.ndim == 2 and array.shape[1] == 1 else ""

@@ -1,4 +1,4 @@
-"""Text files of rows and columns, CSV and its relatives: opened, their form told, read cell by cell in few passes."""
+"""Reads text files of rows and columns, CSV and its relatives, cell by cell in few passes, and tells how they are written."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _COMMENT = "#"  # above the header; elsewhere a row may begin with it
 
 
 class Reading(NamedTuple):
-    """What the caller knows of a file; None is told from the file itself, or refused where it cannot be told.
+    """What the caller knows of a file; what is None is told from the file itself, or refused where it cannot be told.
 
-    delimiter: one character. decimal: "." or ",". header: whether the first line holds the columns' titles; without, they are
-    x0, x1, ... comment: lines that begin with it are no rows; None leaves out lines of # above the header alone.
+    delimiter: one character. decimal: "." or ",". header: whether the first line holds the columns' titles; without it, they
+    are x0, x1, ... comment: lines that begin with it are no rows; None leaves out lines of # above the header alone.
     """
 
     delimiter: str | None = None
@@ -37,7 +37,7 @@ class Reading(NamedTuple):
     comment: str | None = None
 
     def checked(self) -> Reading:
-        """Itself; ValueError for a setting that cannot be meant."""
+        """Return itself; ValueError for a setting that cannot be meant."""
         if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
             raise ValueError(f"delimiter: got {self.delimiter!r}, expected one character, as ; or a tab")
         if self.decimal not in (None, ".", ","):
@@ -63,7 +63,7 @@ class Form(NamedTuple):
 
 
 def plain_name(path: str | os.PathLike) -> str:
-    """The name of a file, without its folder and without the suffix of a compression."""
+    """Return the name of a file, without its folder and without the suffix of a compression."""
     name = Path(path).name
     return name[: -len(Path(name).suffix)] if Path(name).suffix.lower() in COMPRESSED else name
 
@@ -74,7 +74,7 @@ def is_delimited(path: str | os.PathLike) -> bool:
 
 
 def told_form(path: str, reading: Reading, is_number: Callable[[str], bool]) -> Form:
-    """The form of a file from its first lines and what the caller knows.
+    """Tell the form of a file from its first lines and from what the caller knows.
 
     ValueError for a file without rows, for several delimiters that would do, and for a first line that may be a row:
     one with a number among its cells.
@@ -105,10 +105,10 @@ def told_form(path: str, reading: Reading, is_number: Callable[[str], bool]) -> 
 
 
 def numbered_rows(path: str, form: Form) -> Iterator[tuple[int, list[str]]]:
-    """The rows, header included, each with the line where it ends, counted from 1.
+    """Yield the rows, header included, each with the line where it ends, counted from 1.
 
-    Blank lines and lines of comments are none, nor are rows without a filled cell at the end of the file. ValueError for
-    what is no CSV, with the line.
+    Blank lines, lines of comments, and rows without a filled cell at the end of the file are left out. ValueError, with the
+    line, for what is no CSV.
     """
     with _opened(path) as file:
         above = list(itertools.islice(file, form.skipped))
@@ -133,7 +133,7 @@ def numbered_rows(path: str, form: Form) -> Iterator[tuple[int, list[str]]]:
 
 
 def column_blocks(path: str, form: Form) -> Iterator[list[tuple[str, ...]]]:
-    """The cells below the header, some rows at a time, column by column.
+    """Yield the cells below the header, some rows at a time, column by column.
 
     ValueError for a row of another length than the header.
     """
@@ -147,9 +147,9 @@ def column_blocks(path: str, form: Form) -> Iterator[list[tuple[str, ...]]]:
 
 
 def plain_numbers(path: str, form: Form) -> np.ndarray | None:
-    """The matrix (rows, columns) float64 of a file that holds nothing but numbers, NaN and infinity among them, else None.
+    """Return the matrix (rows, columns) float64 of a file that holds nothing but numbers, NaN and infinity included, else None.
 
-    In a third of the time that it takes cell by cell.
+    It takes a third of the time that reading cell by cell takes.
     """
     if form.comment:
         return None
@@ -165,12 +165,12 @@ def plain_numbers(path: str, form: Form) -> np.ndarray | None:
 
 
 def line_of(path: str, form: Form, row: int) -> int:
-    """The line where a row ends; rows count from 0 below the header, lines from 1 as in editors."""
+    """Return the line where a row ends; rows count from 0 below the header, lines from 1 as in editors."""
     return next(itertools.islice(numbered_rows(path, form), row + form.header, None))[0]
 
 
 def _ragged(path: str, form: Form, line: int, row: list[str]) -> str:
-    """The sentence for a row of another length than the header, with what may be the cause."""
+    """Return the sentence for a row of another length than the header, with what may be the cause."""
     width, cause = len(form.titles), ""
     if row[0].lstrip().startswith(_COMMENT):
         cause = "; lines of comments are left out by comment='#' (--comment '#')"
@@ -185,7 +185,7 @@ def _ragged(path: str, form: Form, line: int, row: list[str]) -> str:
 
 
 def _preamble(file: TextIO, comment: str | None) -> tuple[int, str | None, str]:
-    """How many lines stand above the first one that counts, the delimiter that Excel's `sep=;` names, and that line."""
+    """Return the number of lines above the first one that counts, the delimiter that Excel's `sep=;` names, and that line."""
     separator = None
     for number, line in enumerate(file):
         bare = line.strip().strip('"')
@@ -197,10 +197,10 @@ def _preamble(file: TextIO, comment: str | None) -> tuple[int, str | None, str]:
 
 
 def _told_delimiter(path: str, sample: list[str]) -> str:
-    """The one that gives all lines of the sample as many cells, two or more; else what the first line has most of."""
+    """Return the one that divides all lines of the sample into equally many cells; else the first line's most frequent one."""
     fitting = []
     for delimiter in DELIMITERS:
-        with contextlib.suppress(csv.Error):  # a wrong one may well make cells that are none
+        with contextlib.suppress(csv.Error):  # a wrong one may well make cells that are no CSV
             rows = [row for row in csv.reader(sample, delimiter=delimiter) if row]
             widths = {len(row) for row in (rows[:-1] if len(sample) > _SAMPLE else rows)}  # the last one may be cut
             if len(widths) == 1 and widths != {1}:
@@ -215,7 +215,7 @@ def _told_delimiter(path: str, sample: list[str]) -> str:
 
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[TextIO]:
-    """A text file, decompressed by its suffix; ValueError for what is not UTF-8 and for a damaged archive."""
+    """Open a text file, decompressed by its suffix; ValueError for what is not UTF-8 and for a damaged archive."""
     module: Any = importlib.import_module(COMPRESSED.get(Path(path).suffix.lower(), "io"))
     try:
         with module.open(path, "rt", encoding="utf-8-sig", newline="") as file:
@@ -227,6 +227,6 @@ def _opened(path: str) -> Iterator[TextIO]:
     except (EOFError, zlib.error, getattr(module, "LZMAError", EOFError)) as error:
         raise ValueError(f"{path}: got a damaged {Path(path).suffix} file: {error}") from error
     except OSError as error:
-        if error.errno is not None:  # gzip and bz2 report what is none of theirs without a number
+        if error.errno is not None:  # gzip and bz2 give no number to the error for what is not their format
             raise
         raise ValueError(f"{path}: got a damaged {Path(path).suffix} file: {error}") from error

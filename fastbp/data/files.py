@@ -1,4 +1,4 @@
-"""Data sets in files: scikit-learn's digits, tables, npz; and the recipe that takes their rows to a network and back."""
+"""Reads data sets from files: scikit-learn's digits, tables of text, .npz."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fastbp.data.npz import read_npz
 
 TASKS = ("classification", "regression")
 
-_MOST_CLASSES = 20  # that whole numbers are taken for
+_MOST_CLASSES = 20  # whole numbers of more different values are a regression target
 _EXACT = 2.0**53  # float64 holds all whole numbers up to here
 
 _PIXEL = 255.0
@@ -50,7 +50,7 @@ class Dataset(NamedTuple):
 
 
 def load_digits() -> Dataset:
-    """The 1,797 handwritten digits of 8 x 8 pixels that scikit-learn ships; x (1797, 64) float32 in [0, 1].
+    """Return the 1,797 handwritten digits of 8 x 8 pixels that scikit-learn ships; x (1797, 64) float32 in [0, 1].
 
     ImportError without scikit-learn.
     """
@@ -83,8 +83,8 @@ def load_csv(
     """Read a table of text (.csv or .tsv, also .gz, .bz2 or .xz of them); every column but `target` is a feature.
 
     Columns of text become one 0/1 column a category. `drop` leaves columns out; `categories` takes every cell of the named
-    columns for a category or a label, as it stands, numbers and markers for missing values too. `reading`: what is known of
-    the file, delimiter, decimal, header and comment, as in `fastbp.data.delimited.Reading`; the rest is told from the file.
+    columns for a category or a label, as it stands, numbers and markers for missing values too. `reading` holds what is
+    known of the file, the fields of `fastbp.data.delimited.Reading`; the rest is told from the file.
 
     Without `task`, text and whole numbers of few different values are classes, other numbers a regression target.
     ValueError, with the place, for what may not have been meant: missing values, numbers with a few other cells among them,
@@ -114,7 +114,7 @@ def load_csv(
 
 
 def _doubts(table: tables.Table, columns: Sequence[tables.Column]) -> Iterator[str]:
-    """Sentences on columns that may be no features: they number the rows."""
+    """Yield a sentence for each column that may not be a feature, since it numbers the rows."""
     for column in columns:
         if column.categories is None and tables.counts_rows(table.numbers(column.name)):
             yield (
@@ -124,9 +124,9 @@ def _doubts(table: tables.Table, columns: Sequence[tables.Column]) -> Iterator[s
 
 
 def load_npz(path: str | os.PathLike, x_key: str = "x", y_key: str = "y", task: str | None = None) -> Dataset:
-    """The arrays x (rows, ...) and y (rows,) or, for regression, (rows, targets) of an .npz file.
+    """Read the arrays x (rows, ...) and y (rows,) or, for regression, (rows, targets) of an .npz file.
 
-    Further dimensions of x, those of images, are flattened. The task is told as in `load_csv`. ValueError for a missing
+    Further dimensions of x, as images have them, are flattened. The task is told as in `load_csv`. ValueError for a missing
     key, differing lengths, NaN and infinity; TypeError for dtypes that are no real numbers (y may be text).
     """
     arrays = read_npz(path, x_key, y_key)
@@ -145,8 +145,10 @@ def load_npz(path: str | os.PathLike, x_key: str = "x", y_key: str = "y", task: 
 
 
 def _are_images(x: np.ndarray, shape: tuple[int, ...]) -> bool:
-    """Whether bytes are pixels, as the shape of a row in the file says, or a row of as many as a square image has, black to
-    white: other bytes are counts and codes."""
+    """Whether bytes are pixels: if a row has several dimensions in the file, or the length of a square image and all shades.
+
+    Other bytes are counts and codes.
+    """
     if x.dtype != np.uint8:
         return False
     sides = [np.sqrt(x.shape[1] / colours) for colours in (1, 3)]
@@ -161,7 +163,7 @@ def load_features(
     x_key: str = "x",
     **reading: Any,
 ) -> np.ndarray:
-    """x (rows, features) of a table of text or an .npz file to predict for, encoded as the training data were.
+    """Read x (rows, features), to predict for, from a table of text or an .npz file, encoded as the training data were.
 
     From a table the `columns` by name, or all of them if that is None, read as `load_csv` does; from an .npz file the array
     `x_key`.
@@ -174,19 +176,21 @@ def load_features(
 
 
 def _flat_rows(name: str, x: np.ndarray) -> np.ndarray:
-    """x (rows, ...) as a finite matrix (rows, columns)."""
+    """Return x (rows, ...) as a finite matrix (rows, columns)."""
     x = as_matrix(name, x.reshape(len(x), -1) if x.ndim > 2 and x.size else x)
     _refuse_non_finite(name, x)
     return x
 
 
 def _refuse_non_finite(name: str, x: np.ndarray) -> None:
+    """ValueError if x has NaN or infinity."""
     sentence = first_non_finite(name, x)
     if sentence:
         raise ValueError(sentence)
 
 
 def _checked_task(task: str | None) -> str | None:
+    """Return the task; ValueError for one that is not known."""
     if task is not None and task not in TASKS:
         raise ValueError(f"task: got {task!r}, expected one of {', '.join(TASKS)}")
     return task
@@ -195,7 +199,7 @@ def _checked_task(task: str | None) -> str | None:
 def _read_labels(
     table: tables.Table, target: str, task: str | None, as_text: bool
 ) -> tuple[str, np.ndarray, tuple[Any, ...] | None]:
-    """The task, y and the classes, from the column of a table; `as_text` takes every cell for a label."""
+    """Return the task, y and the classes, from the column of a table; `as_text` takes every cell for a label."""
     name, numbers = f"{table.path}: {target}", table.numbers(target)
     if as_text and task == "regression":
         raise ValueError(f"categories: got {target!r}, the target of a regression, expected columns of categories")
@@ -242,7 +246,7 @@ def _refuse_doubtful_labels(table: tables.Table, target: str, given: str | None)
 
 
 def _written_twice(labels: set[str]) -> tuple[str, str]:
-    """Two ways of writing the same number, among labels that have one."""
+    """Find two labels that are the same number, written in two ways."""
     met: dict[float, str] = {}
     for label in sorted(labels):
         other = met.setdefault(float(label.replace(",", ".")), label)
@@ -252,7 +256,7 @@ def _written_twice(labels: set[str]) -> tuple[str, str]:
 
 
 def _as_written(labels: Sequence[str]) -> tuple[Any, ...]:
-    """Labels as integers or floats if Python writes all of them as the file does, else as the text that they are."""
+    """Return labels as integers or floats if Python writes all of them as the file does, else as the text that they are."""
     for kind in (int, float):
         with contextlib.suppress(ValueError):
             found = tuple(map(kind, labels))
@@ -262,7 +266,7 @@ def _as_written(labels: Sequence[str]) -> tuple[Any, ...]:
 
 
 def _read_target(name: str, values: np.ndarray, task: str | None) -> tuple[str, np.ndarray, tuple | None]:
-    """The task, y and the classes, from an array of finite numbers or text."""
+    """Return the task, y and the classes, from an array of finite numbers or text."""
     text = values.dtype.kind in "US"
     task = _checked_task(task) or _told_task(values)
     if task == "regression":
@@ -285,12 +289,12 @@ def _read_target(name: str, values: np.ndarray, task: str | None) -> tuple[str, 
 
 
 def _decoded(label: Any) -> Any:
-    """A label, text in place of bytes."""
+    """Return a label, bytes as text."""
     return label.decode("utf-8", "backslashreplace") if isinstance(label, bytes) else label
 
 
 def _told_task(values: np.ndarray) -> str:
-    """Text, booleans, and whole numbers of few different values, each of which comes twice on average, are classes."""
+    """Tell the task: text, booleans, and whole numbers of few values, each of which comes twice on average, are classes."""
     if values.dtype.kind in "USb":
         return "classification"
     few = min(_MOST_CLASSES, len(values) // 2)

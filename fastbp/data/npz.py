@@ -1,4 +1,4 @@
-"""Arrays from .npz files, whose headers are not believed before they are compared with what the file holds."""
+"""Reads arrays from .npz files, and compares what their headers say with what the files hold before memory is reserved."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import IO
 
 import numpy as np
 
-MOST_DEFLATED = 1032  # bytes that deflate makes one of, at most
+MOST_DEFLATED = 1032  # bytes, at most, that deflate packs into one
 
 
 def read_npz(path: str | os.PathLike, *keys: str) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file under `keys`; ValueError for a file of another kind, a damaged one, and a missing key."""
+    """Read the arrays of an .npz file under `keys`; ValueError for a file of another kind, a damaged one, and a missing key."""
     path = os.fspath(path)
     with open(path, "rb") as file:
         try:
@@ -23,6 +23,7 @@ def read_npz(path: str | os.PathLike, *keys: str) -> dict[str, np.ndarray]:
 
 
 def read(file: IO[bytes], keys: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Return the arrays of an open .npz file; ValueError, or an error of zipfile, if it is damaged."""
     if file.read(len(np.lib.format.MAGIC_PREFIX)) == np.lib.format.MAGIC_PREFIX:
         raise ValueError("got a single array")
     with zipfile.ZipFile(file) as archive:
@@ -46,7 +47,7 @@ def check_size(key: str, member: zipfile.ZipInfo, file_size: int) -> None:
 
 
 def read_member(key: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    """The array of a member that has as many bytes as its header says, no pickle, and the checksum that the archive has."""
+    """Read the array of a member; ValueError unless it has the size that its header says, no pickle, and the right checksum."""
     with archive.open(member) as content:
         shape, _, dtype = read_header(content)
         expected = math.prod(shape) * dtype.itemsize
@@ -62,7 +63,7 @@ def read_member(key: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> 
 
 
 def read_header(content: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether in Fortran's order, and dtype."""
+    """Return the shape, whether it is in Fortran's order, and the dtype."""
     if np.lib.format.read_magic(content) == (1, 0):
         return np.lib.format.read_array_header_1_0(content)
-    return np.lib.format.read_array_header_2_0(content)  # that of 3.0 has but other names of fields
+    return np.lib.format.read_array_header_2_0(content)  # the header of 3.0 differs in the names of fields alone

@@ -11,7 +11,7 @@ from fastbp.data import scores, tables
 from fastbp.data.files import Dataset
 from fastbp.data.scaling import Standardizer
 
-_PIXEL = 255.0  # the brightest, of eight bits
+_PIXEL = 255.0  # the brightest pixel of eight bits
 
 
 class Recipe(NamedTuple):
@@ -30,7 +30,7 @@ class Recipe(NamedTuple):
 
     @classmethod
     def fit(cls, data: Dataset, rows: np.ndarray) -> Recipe:
-        """The recipe for a data set, with means and scales taken from `rows`, those to train on, alone."""
+        """Make the recipe for a data set, with means and scales of the rows to train on, `rows`, alone."""
         x: Standardizer | None = None
         if data.images:
             # scaled by its own deviation, a pixel that is nearly always black would reach into the hundreds
@@ -42,11 +42,11 @@ class Recipe(NamedTuple):
 
     @property
     def outputs(self) -> int:
-        """How many outputs the network needs."""
+        """The number of outputs that the network needs."""
         return len(self.classes) if self.classes is not None else len(self.y.mean)  # type: ignore[union-attr]
 
     def inputs(self, x: np.ndarray) -> np.ndarray:
-        """x (rows, features) as the network takes it, float32; ValueError for what float32 does not hold, scaled."""
+        """Return x (rows, features) as the network takes it, float32; ValueError for what float32 does not hold when scaled."""
         with np.errstate(over="ignore"):
             inputs = (
                 self.x.transform(x, titles=self.features) if self.x is not None else np.ascontiguousarray(x, np.float32)
@@ -58,7 +58,7 @@ class Recipe(NamedTuple):
         return inputs
 
     def targets(self, y: np.ndarray) -> np.ndarray:
-        """y as the loss takes it: class indices (rows,), or scaled targets (rows, outputs) float32."""
+        """Return y as the loss takes it: class indices (rows,), or scaled targets (rows, outputs) float32."""
         return self.y.transform(_as_columns(y)) if self.y is not None else y
 
     @property
@@ -69,7 +69,7 @@ class Recipe(NamedTuple):
         return [self.target] if self.outputs == 1 else [f"{self.target}{i}" for i in range(self.outputs)]
 
     def predictions(self, output: np.ndarray) -> Iterator[list[str]]:
-        """For each row of a network's output, the likeliest class and the probability of every one, or the targets."""
+        """Yield the cells for each row of a network's output: the likeliest class and all probabilities, or the targets."""
         if self.classes is None:
             yield from ([f"{value:.9g}" for value in row] for row in self.y.inverse(output))  # type: ignore[union-attr]
             return
@@ -78,7 +78,7 @@ class Recipe(NamedTuple):
             yield [str(self.classes[row.argmax()]), *(f"{p:.6g}" for p in row)]
 
     def scores(self, y: np.ndarray, output: np.ndarray) -> dict[str, float]:
-        """How well a network's output fits y as the data set has it, by name, what counts most last.
+        """Return how well a network's output fits y as the data set has it: scores by name, the most important one last.
 
         The accuracy, or R2 and the mean squared error in units of the file, means over several targets. R2 is left out
         when a target is constant.
@@ -90,13 +90,13 @@ class Recipe(NamedTuple):
         return {**r2, "mean squared error": float(np.square(output - y).mean())}
 
     def to_metadata(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """Return the recipe as JSON can hold it."""
         scales = {name: s and s.to_metadata() for name, s in (("x", self.x), ("y", self.y))}
         return {**self._asdict(), **scales}
 
     @classmethod
     def from_metadata(cls, metadata: dict[str, Any]) -> Recipe:
-        """What `to_metadata` wrote, after JSON made lists of its tuples."""
+        """Make the recipe that `to_metadata` wrote, after JSON made lists of its tuples."""
         scales = {name: metadata[name] and Standardizer.from_metadata(metadata[name]) for name in ("x", "y")}
         columns = metadata["columns"] and tuple(
             tables.Column(name, categories and tuple(categories)) for name, categories in metadata["columns"]
@@ -107,7 +107,7 @@ class Recipe(NamedTuple):
 
 
 def _white(pixels: np.ndarray) -> float:
-    """The brightest that a pixel can be: 255, or the brightest that there is where all are dark, as in masks of 0 and 1."""
+    """Return the brightest that a pixel can be: 255, or the brightest of all where all are dark, as in masks of 0 and 1."""
     brightest = float(pixels.max())
     return _PIXEL if brightest > _PIXEL / 2 else max(brightest, 1.0)
 

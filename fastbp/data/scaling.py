@@ -1,4 +1,4 @@
-"""Columns brought to mean 0 and variance 1, and back."""
+"""Brings columns to mean 0 and variance 1, and back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Standardizer:
 
     @classmethod
     def fit(cls, x: np.ndarray) -> Standardizer:
-        """The one for the columns of x (rows, columns), finite; ValueError if one is too large or small to square."""
+        """Make the one for the columns of x (rows, columns), finite; ValueError if numbers are too large or small to square."""
         with np.errstate(over="ignore", invalid="ignore"):
             mean = x.mean(axis=0, dtype=np.float64)
             scale = x.std(axis=0, dtype=np.float64)
@@ -37,8 +37,10 @@ class Standardizer:
         return cls(mean, scale)
 
     def transform(self, x: np.ndarray, dtype: Any = np.float32, titles: Sequence[Any] | None = None) -> np.ndarray:
-        """(x - mean) / scale, computed in float64, as `dtype` in C order; x (rows, columns). ValueError, with its place and the
-        column's title, if there is one, for a number that is finite in x and not in `dtype`."""
+        """Return (x - mean) / scale of x (rows, columns), computed in float64, as `dtype` in C order.
+
+        ValueError, with its place and the column's title, if it has one, for a number that is finite in x and not in `dtype`.
+        """
         out = np.empty(x.shape, dtype)
         for part, rows in in_parts(x):
             with np.errstate(over="ignore", invalid="ignore"):
@@ -52,14 +54,14 @@ class Standardizer:
         return out
 
     def inverse(self, x: np.ndarray) -> np.ndarray:
-        """x * scale + mean in float64: what `transform` was given."""
+        """Return x * scale + mean in float64: what `transform` was given."""
         return np.asarray(x, np.float64) * self.scale + self.mean
 
     def to_metadata(self) -> dict[str, Sequence[float]]:
-        """As lists, for a model file: JSON keeps every bit of a float64."""
+        """Return mean and scale as lists, for a model file: JSON keeps every bit of a float64."""
         return {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
 
     @classmethod
     def from_metadata(cls, metadata: dict[str, Sequence[float]]) -> Standardizer:
-        """What `to_metadata` wrote."""
+        """Make the one that `to_metadata` wrote."""
         return cls(np.array(metadata["mean"], np.float64), np.array(metadata["scale"], np.float64))

@@ -1,4 +1,4 @@
-"""Rows held out for validation."""
+"""Holds out rows for validation."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from fastbp.data.convert import same_length
 def train_validation_split(
     rows: int, share: float, seed: int, labels: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the rows to train on and of those to hold out, each ascending; the same for the same arguments.
+    """Return the indices of the rows to train on and to hold out, each ascending; the same for the same arguments.
 
-    About share * rows are held out, at least one, never all. With `labels` (rows,) every class is held out by that
-    share, as nearly as whole rows allow, and keeps at least one row to train on. ValueError unless 0 < share < 1 and
+    About share * rows are held out, at least one, never all. With `labels` (rows,) the same share of every class is held
+    out, as nearly as whole rows allow, and keeps at least one row to train on. ValueError unless 0 < share < 1 and
     rows >= 2.
     """
     rows = whole_number("rows", rows, at_least=2)
@@ -34,7 +34,7 @@ def train_validation_split(
 
 
 def _stratified(shuffled: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
-    """`count` of the shuffled rows, from each class in proportion: fewer where a class would lose its last row."""
+    """Return `count` of the shuffled rows, from each class in proportion: fewer where a class would lose its last row."""
     _, inverse, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     exact = sizes * (count / len(shuffled))
     quota = np.floor(exact).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Tables of text as matrices: columns of numbers, columns of text that become one 0/1 column a category.
+"""Makes matrices of tables of text: columns of numbers, and columns of text that become one 0/1 column a category.
 
 What might be either, or a misprint, or no value at all, is refused with its place.
 """
@@ -45,12 +45,12 @@ class Column(NamedTuple):
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The names of the matrix columns it becomes."""
+        """The names of the matrix columns that the column becomes."""
         return (self.name,) if self.categories is None else tuple(f"{self.name}={c}" for c in self.categories)
 
 
 class Table:
-    """The columns of a file by their titles: all as numbers, and as text those that are asked for.
+    """The columns of a file by their titles: all of them as numbers, and those that are asked for as text.
 
     `notes` says in sentences which columns were left out.
     """
@@ -67,15 +67,15 @@ class Table:
 
     @property
     def titles(self) -> list[str]:
-        """Of the columns, in the order of the file, without those that were left out."""
+        """The titles of the columns, in the order of the file, without those that were left out."""
         return list(self._places)
 
     def numbers(self, title: str) -> np.ndarray:
-        """A column as float64 (rows,), NaN where a cell is no number."""
+        """Return a column as float64 (rows,), NaN where a cell is no number."""
         return self._numbers[self._places[title]]
 
     def cells(self, title: str) -> list[str]:
-        """The cells of a column, without blanks around them."""
+        """Return the cells of a column, without blanks around them."""
         self.load(title)
         return self._cells[self._places[title]]
 
@@ -92,7 +92,7 @@ class Table:
         self._cells.update(found)
 
     def place(self, row: int, title: str) -> str:
-        """Where a cell lies, for messages: rows count from 0 as in all of fastbp, lines from 1 as in editors."""
+        """Say where a cell lies, for messages: rows count from 0 as in all of fastbp, lines from 1 as in editors."""
         return f"{self.path}: row {row} (line {line_of(self.path, self.form, row)}), column {title!r}"
 
     def leave_out(self, title: str, note: str | None = None) -> None:
@@ -122,7 +122,7 @@ def read_table(path: str | os.PathLike, reading: Reading | None = None) -> Table
 
 
 def _read_numbers(path: str, form: Form, decimal: str) -> list[np.ndarray]:
-    """Each column as float64, NaN where a cell is no number."""
+    """Return each column as float64, NaN where a cell is no number."""
     plain = plain_numbers(path, form) if decimal == "." else None
     if plain is not None:
         return list(plain.T)
@@ -134,7 +134,7 @@ def _read_numbers(path: str, form: Form, decimal: str) -> list[np.ndarray]:
 
 
 def _as_numbers(cells: Sequence[str], decimal: str) -> np.ndarray:
-    """float64 for each cell, NaN where it is no number."""
+    """Return a float64 for each cell, NaN where it is no number."""
     text = "".join(cells)
     if "_" not in text and not (decimal == "," and "." in text):
         try:
@@ -147,7 +147,7 @@ def _as_numbers(cells: Sequence[str], decimal: str) -> np.ndarray:
 
 
 def _number(cell: str, decimal: str) -> float:
-    """The number that a cell holds, or NaN."""
+    """Return the number that a cell holds, or NaN."""
     if "_" in cell or (decimal == "," and "." in cell):  # float would read 1_2 as 12; 1.234 may be 1234 there
         return math.nan
     try:
@@ -191,12 +191,13 @@ def _has_decimal_commas(table: Table) -> bool:
 
 
 def _has_fractions(values: np.ndarray) -> bool:
+    """Whether a finite number among them is not whole."""
     found = values[np.isfinite(values)]
     return bool((found != np.floor(found)).any())
 
 
 def _leave_out_untitled(table: Table) -> None:
-    """Columns without title: an index that pandas or R wrote, or nothing at all; others cannot be told."""
+    """Leave out columns without title that are empty or an index, as pandas and R write it; ValueError for any other."""
     for i, title in enumerate(table.titles):
         pandas = _UNTITLED.fullmatch(title) is not None
         if title and not pandas:
@@ -224,7 +225,7 @@ def counts_rows(values: np.ndarray) -> bool:
 
 
 def require_numbers(table: Table, title: str, expected: str = "a number") -> np.ndarray:
-    """A column of finite numbers; ValueError names the first cell that is none, and what is expected of it."""
+    """Return a column of finite numbers; ValueError names the first cell that is none, and what is expected of it."""
     values = table.numbers(title)
     if not np.isfinite(values).all():
         raise ValueError(refusal(table, title, expected))
@@ -232,7 +233,7 @@ def require_numbers(table: Table, title: str, expected: str = "a number") -> np.
 
 
 def is_missing(table: Table, title: str) -> np.ndarray:
-    """Where a column has a marker for missing values; more are taken for one where other cells are numbers."""
+    """Return where a column has markers of missing values; more texts count as markers where other cells are numbers."""
     markers = _MISSING_AMONG_NUMBERS if np.isfinite(table.numbers(title)).any() else MISSING
     found = {cell for cell in set(table.cells(title)) if cell.lower() in markers}
     return np.fromiter((cell in found for cell in table.cells(title)), bool, len(table))
@@ -245,7 +246,7 @@ def is_mostly_numbers(table: Table, title: str) -> bool:
 
 
 def refusal(table: Table, title: str, expected: str = "a number") -> str:
-    """The sentence about the first missing value of a column, or else the first cell that is no finite number."""
+    """Return the sentence about the first missing value of a column, or else the first cell that is no finite number."""
     values, cells = table.numbers(title), table.cells(title)
     missing = is_missing(table, title)
     if missing.any():
@@ -268,7 +269,7 @@ def refusal(table: Table, title: str, expected: str = "a number") -> str:
 
 
 def describe(table: Table, title: str, as_text: bool = False) -> Column:
-    """Whether a feature is numeric, or which categories it has, sorted; `as_text` takes every cell for a category.
+    """Describe a feature as numeric, or by its sorted categories; `as_text` takes every cell for a category.
 
     ValueError for missing values, for numbers with a few other cells among them, and for more categories than can be meant.
     """
@@ -295,7 +296,7 @@ def describe(table: Table, title: str, as_text: bool = False) -> Column:
 
 
 def encode(table: Table, columns: Sequence[Column]) -> np.ndarray:
-    """The matrix (rows, features) float64 of the named columns; the table may have others, and any order.
+    """Return the matrix (rows, features) float64 of the named columns; the table may have others, and any order.
 
     ValueError for a column that is not there, text in a numeric column, and a category that is not known.
     """
@@ -316,7 +317,7 @@ def encode(table: Table, columns: Sequence[Column]) -> np.ndarray:
 
 
 def _codes(table: Table, title: str, categories: Sequence[str]) -> np.ndarray:
-    """Which of the categories each cell is."""
+    """Return the place of each cell among the categories."""
     places = {category: i for i, category in enumerate(categories)}
     cells = table.cells(title)
     codes = np.fromiter((places.get(cell, -1) for cell in cells), np.int64, len(cells))
@@ -327,7 +328,7 @@ def _codes(table: Table, title: str, categories: Sequence[str]) -> np.ndarray:
 
 
 def named(names: Iterable[Any]) -> str:
-    """Names in a row for a message, the first of very many."""
+    """Join names for a message; if there are very many, the first ones."""
     names = list(names)
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return ", ".join(map(str, names[:_MOST_NAMED])) + more

@@ -1,4 +1,4 @@
-"""Which y a cost can mean: the domain of its targets, and the sentence that names the first that lies outside it."""
+"""The targets that a cost can take, and the sentence that names the first one outside of them."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import numpy as np
 
 from fastbp.data import convert
 
-ROUNDING = 1e-6  # by how much a probability may lie outside 0 .. 1: one that was computed in float32, as 1 - p
-SUM_TOLERANCE = 1e-3  # by how much probabilities may differ from 1 in all: those that were rounded to float16
+ROUNDING = 1e-6  # by which a probability may lie outside 0 .. 1, as 1 - p computed in float32 may
+SUM_TOLERANCE = 1e-3  # by which the sum of probabilities may differ from 1, as when they were rounded to float16
 
 
 class Domain(NamedTuple):
-    """The targets that a cost can mean, beside labels."""
+    """The targets that a cost can take, beside labels."""
 
     least: float = -np.inf
     most: float = np.inf
-    sum_tolerance: float = np.inf  # by how much the sum of a row may differ from 1
+    sum_tolerance: float = np.inf  # by which the sum of a row may differ from 1
     expected: str = "finite numbers"
 
     def fault(self, name: str, y: np.ndarray, counts: np.ndarray | None = None) -> str | None:
-        """The sentence that names the first target of a row that counts and lies outside; None if there is none.
+        """Return the sentence that names the first target outside, in a row that counts; None if there is none.
 
-        y: real numbers (rows, columns). counts: a bool for each row; None: all count.
+        y: real numbers (rows, columns). counts: a bool for each row, whether it counts; None: all do.
         """
         if self.least == -np.inf:
             return None
