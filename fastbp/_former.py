@@ -73,6 +73,7 @@ FORMER = {
     "npz": "data.npz",
     "tables": "data.tables",
     "targets": "data.targets",
+    "sklearn.scores": "data.scores",
     "check_gradients": "inspect.gradients",
     "explain": "inspect.explain",
     "explanation": "inspect.report",

@@ -14,10 +14,11 @@ from numba import types
 from fastbp import kernels
 from fastbp.checks import check_held, njit_function, real_number, same_derivative
 from fastbp.compiler.code import Code, call_code
-from fastbp.compiler.llvm import layout_of
+from fastbp.compiler.llvm import places, value_in
 from fastbp.compiler.raised import CELLS, raise_again
 from fastbp.data import convert, targets
 from fastbp.data.arrays import dimensions
+from fastbp.engine.memory import set_fields
 from fastbp.kernels.custom import custom_cost
 from fastbp.kernels.loss_arguments import Loss as LossBlock
 from fastbp.kernels.loss_formulas import cost as cost_code
@@ -128,15 +129,17 @@ class CustomLoss(Loss):
         output, y, weights = self._checked(output, y, sample_weight)
         output, y = np.ascontiguousarray(output), np.ascontiguousarray(y)
         delta, raised = np.zeros_like(output), np.zeros(CELLS, np.int64)
-        block = np.zeros((), layout_of(LossBlock))
-        block["z"], block["y"], block["delta"] = output.ctypes.data, y.ctypes.data, delta.ctypes.data
-        block["z_stride"] = block["y_row_stride"] = block["delta_stride"] = output.strides[0]
-        block["weights"] = 0 if weights is None else weights.ctypes.data
-        block["rows"], block["columns"] = output.shape
-        block["scale"], block["raised"] = self.scale, raised.ctypes.data
+        (rows, columns), stride = output.shape, output.strides[0]
+        block = np.zeros(len(places(LossBlock)), np.int64)
+        set_fields(
+            block, places(LossBlock), z=output.ctypes.data, z_stride=stride, y=y.ctypes.data, y_row_stride=stride,
+            weights=0 if weights is None else weights.ctypes.data, delta=delta.ctypes.data, delta_stride=stride,
+            rows=rows, columns=columns, scale=float(self.scale), raised=raised.ctypes.data,
+        )  # fmt: skip
         call_code(self.code(output.dtype.name), block.ctypes.data)
         raise_again(raised)
-        return float(block["cost"] / block["weight"]) if block["weight"] else 0.0, delta
+        cost, weight = (value_in(block, LossBlock, name) for name in ("cost", "weight"))
+        return cost / weight if weight else 0.0, delta
 
     def code(self, dtype: str) -> int:
         return custom_code(*self.rows, dtype).resolve()

@@ -39,11 +39,6 @@ def value_in(block: np.ndarray, record: type, name: str) -> Any:
     return cells[places(record)[name] // 8].item()
 
 
-def layout_of(record: type) -> np.dtype:
-    """The block of a record as a dtype of NumPy, whose fields Python reads and writes by name."""
-    return np.dtype([(name, str(field)) for name, field in field_types(record).items()])
-
-
 ONE_FMA = """
 declare float @llvm.fma.f32(float, float, float)
 define float @f(float %x) {
