@@ -8,11 +8,11 @@ from typing import Any
 
 
 class Declared:
-    """What layers, networks and callbacks share: attributes are those that their class declares.
+    """The base of layers, networks and callbacks, whose attributes are those that their class declares.
 
-    It does so by `fixed()`, by `setting(...)`, by a property, or as a field of a dataclass. An AttributeError refuses to set
-    or delete any other, and a value that is fixed. Private ones are the object's own affair, and a class that somebody
-    derives from one of fastbp's may have what it likes beside them.
+    A class declares one by `fixed()`, by `setting(...)`, by a property, or as a field of a dataclass. An AttributeError refuses
+    to set or delete any other, and one that is fixed. Private attributes are not checked, and a class that users derive from
+    one of fastbp's may have any others besides.
     """
 
     _of_fastbp = True
@@ -33,7 +33,7 @@ class Declared:
         object.__delattr__(self, name)
 
     def _unless_refused(self, name: str, value: Any) -> Any:
-        """The value, of what is set while the object is made, or is declared nowhere by a class of somebody else."""
+        """Return the value if it may be set: while the object is made, or where a class of the user's does not declare it."""
         kind, found = type(self), getattr(type(self), name, None)
         if isinstance(found, property) or (isinstance(found, Fixed) and getattr(self, name) is not found):
             raise AttributeError(f"{name}: got an assignment, expected none: {kind.__name__}.{name} can only be read")
@@ -46,6 +46,7 @@ class Declared:
 
 
 def as_it_is(name: str, value: Any) -> Any:
+    """Return the value, which may be any."""
     return value
 
 
@@ -53,7 +54,7 @@ Checks = dict[str, Callable[[str, Any], Any]]
 
 
 def checks_in(kind: type) -> Checks:
-    """What makes a value of one that is set, by the name of each public attribute that may change."""
+    """Return the check of each public attribute that may be set, by name."""
     checks: Checks = dict.fromkeys(getattr(kind, "__dataclass_fields__", ()), as_it_is)
     for name in (name for name in dir(kind) if not name.startswith("_")):
         found = getattr(kind, name)
@@ -68,21 +69,21 @@ checks_of: Callable[[type], Checks] = functools.cache(checks_in)
 
 
 class Setting:
-    """See `setting`. It is no descriptor: Python finds the value in the object, at the speed of any attribute."""
+    """What `setting` returns: no descriptor, so that Python finds the value in the object, as fast as any attribute."""
 
     def __init__(self, check: Callable[[str, Any], Any]):
         self.check = check
 
 
 class Fixed:
-    """See `fixed`."""
+    """What `fixed` returns."""
 
 
 def setting(check: Callable[..., Any] = as_it_is, **bounds: Any) -> Any:
-    """An attribute that can be set at any time, to what check(name, value, **bounds) returns."""
+    """Declare an attribute that can be set at any time, to what check(name, value, **bounds) returns."""
     return Setting(functools.partial(check, **bounds))
 
 
 def fixed() -> Any:
-    """An attribute that is set once, while its object is made."""
+    """Declare an attribute that is set once, while its object is made."""
     return Fixed()

@@ -20,7 +20,7 @@ def real_number(
     above: float | None = None,
     below: float | None = None,
 ) -> float:
-    """`value` as a Python float; TypeError if it is no real number, ValueError if it is not finite or out of bounds."""
+    """Return `value` as a Python float; TypeError if it is no real number, ValueError if it is not finite or out of bounds."""
     expected = _expected(at_least, above, below)
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}: got {value!r}, expected {expected}")
@@ -34,12 +34,14 @@ def real_number(
 
 
 def _expected(at_least: float | None, above: float | None, below: float | None) -> str:
+    """Say which numbers are within the bounds."""
     bounds = ((">=", at_least), (">", above), ("<", below))
     limits = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
     return f"a finite number {limits}".rstrip()
 
 
 def _inside(number: float, at_least: float | None, above: float | None, below: float | None) -> bool:
+    """Whether the number is finite and within the bounds."""
     return (
         math.isfinite(number)
         and (at_least is None or number >= at_least)
@@ -52,8 +54,8 @@ def check_held(
     name: str, value: float, dtype: Any, *,
     at_least: float | None = None, above: float | None = None, below: float | None = None,
 ) -> None:  # fmt: skip
-    """ValueError for a `real_number` that `dtype` rounds to 0, or to what is out of bounds."""
-    # C rounds at a tenth of the price of NumPy under np.errstate, and every step by hand asks
+    """ValueError for a `real_number` that `dtype` rounds to 0, or to a number out of bounds."""
+    # C rounds in a tenth of the time of NumPy under np.errstate, and every step by hand asks
     rounded = ctypes.c_float(value).value if np.dtype(dtype) == np.float32 else float(value)
     if (rounded == 0 and value != 0) or not _inside(rounded, at_least, above, below):
         dtype, expected = np.dtype(dtype), _expected(at_least, above, below)
@@ -61,7 +63,7 @@ def check_held(
 
 
 def whole_number(name: str, value: Any, *, at_least: int) -> int:
-    """`value` as a Python int; TypeError if it is no integer (2.0 is none), ValueError if it is below `at_least`."""
+    """Return `value` as a Python int; TypeError if it is no integer (2.0 is none), ValueError if it is below `at_least`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name}: got {value!r}, expected an integer >= {at_least}")
     if value < at_least:
@@ -70,21 +72,21 @@ def whole_number(name: str, value: Any, *, at_least: int) -> int:
 
 
 def flag(name: str, value: Any) -> bool:
-    """`value` as it is; TypeError unless it is True or False."""
+    """Return `value`; TypeError unless it is True or False."""
     if not isinstance(value, bool):
         raise TypeError(f"{name}: got {value!r}, expected True or False")
     return value
 
 
 def dictionary(name: str, value: Any) -> dict:
-    """`value` as it is; TypeError unless it is a dict."""
+    """Return `value`; TypeError unless it is a dict."""
     if not isinstance(value, dict):
         raise TypeError(f"{name}: got {value!r}, expected a dict")
     return value
 
 
 def one_each(name: str, value: Any, count: int, each: str, convert: Callable[[Any], Any]) -> list[Any]:
-    """Return `count` converted values, one for each of what `each` names, from a list of them or from one value for all."""
+    """Return `count` converted values, from a list of them or from one for all; `each` says in errors what each is for."""
     if not isinstance(value, list | tuple | np.ndarray):
         return [convert(value)] * count
     if len(value) != count:
@@ -93,7 +95,7 @@ def one_each(name: str, value: Any, count: int, each: str, convert: Callable[[An
 
 
 def njit_function(name: str, value: Any) -> Callable:
-    """`value` as it is; TypeError unless it is a function compiled with @njit."""
+    """Return `value`; TypeError unless it is a function compiled with @njit."""
     if not hasattr(value, "py_func"):
         raise TypeError(f"{name}: got {value!r}, expected a function compiled with @njit")
     return value
@@ -122,5 +124,5 @@ def require(module: str, needs: str, extra: str) -> Any:
 
 
 def missing(needs: str, extra: str) -> ImportError:
-    """The error whose sentence says what needs which library, and how the extra of fastbp that has it is installed."""
+    """Return the error that says what needs which library, and how to install the extra of fastbp that has it."""
     return ImportError(f"{needs}: pip install 'fastbp[{extra}]'")

@@ -28,7 +28,7 @@ _BOUNDS = {  # of every hyper-parameter that is a number
 
 @dataclass(frozen=True, repr=False)
 class Optimizer(ABC):
-    """What all optimizers share.
+    """The base of all optimizers, which clip gradients alike.
 
     The gradient g is clipped first, by at most one of
     - `clip_norm`: g min(1, clip_norm / |g|), |g| the Euclidean norm over all parameters of the network;
@@ -38,7 +38,7 @@ class Optimizer(ABC):
     """
 
     name: ClassVar[str]
-    moments: ClassVar[int]  # vectors of the size of the parameters that the rule keeps between steps
+    moments: ClassVar[int]  # vectors as long as the parameters, which the rule keeps between steps
 
     learning_rate: float | Schedule
     clip_norm: float | None = field(default=None, kw_only=True)
@@ -59,7 +59,7 @@ class Optimizer(ABC):
     @property
     @abstractmethod
     def numbers(self) -> tuple[float, ...]:
-        """The kernel's arguments after the learning rate, in its order."""
+        """The kernel's arguments after the learning rate, in its order; weight decay is the last."""
 
     @property
     def schedule(self) -> Schedule:
@@ -67,7 +67,7 @@ class Optimizer(ABC):
         return as_schedule(self.learning_rate)
 
     def check(self, dtype: Any) -> None:
-        """ValueError for a hyper-parameter that `dtype` rounds to 0, to infinity, or to another limit of what it may be.
+        """ValueError for a hyper-parameter that `dtype` rounds to 0, to infinity, or out of its bounds.
 
         A learning rate that is infinite there is left to the cost, which then diverges as with other large ones.
         """
@@ -83,7 +83,7 @@ class Optimizer(ABC):
 
 
 def _checked(name: str, value: Any) -> Any:
-    """The hyper-parameter as the type it is stored in, or the error that names it."""
+    """Return the hyper-parameter as the type it is stored in, or raise the error that names it."""
     if name == "learning_rate":
         as_schedule(value)
         return value if isinstance(value, Schedule) else float(value)
@@ -208,7 +208,7 @@ _NAMED = {"sgd": SGD(0.01), "adam": Adam(), "adamw": AdamW(), "rmsprop": RMSprop
 
 
 def as_optimizer(x: Any, dtype: Any = np.float64) -> Optimizer:
-    """An optimizer as it is, or the one of that name with its defaults ("sgd" is SGD(0.01)).
+    """Return an optimizer as it is, or the one of that name with its defaults ("sgd" is SGD(0.01)).
 
     ValueError for an unknown name lists the known ones; TypeError for what is neither. ValueError for hyper-parameters that
     `dtype` does not hold.

@@ -1,4 +1,4 @@
-"""Pictures: the history of a fit, the weights of a network. The one door to matplotlib: `pip install 'fastbp[plot]'`."""
+"""Pictures: the history of a fit, the weights of a network. They need matplotlib: `pip install 'fastbp[plot]'`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from fastbp.checks import require
 
-LOG_FROM, LOG_TO = 20.0, 1e5  # the factors by which positive numbers differ that are drawn on a logarithmic scale
+LOG_FROM, LOG_TO = 20.0, 1e5  # positive numbers that differ by a factor in between are drawn on a logarithmic scale
 SMALLEST_IMAGE = 8  # pixels a side, of square images guessed from the number of inputs
 MOST_IMAGES = 64
 
@@ -38,7 +38,7 @@ def history(history: Any, ax: Any = None) -> Any:
 
 
 def _learning_rate(rates: Sequence[float], right: Any, marker: str | None) -> list[Any]:
-    """Draw it on the axis on the right."""
+    """Draw the learning rate on the axis `right`; returns the lines."""
     grey = "0.55"
     lines = right.plot(
         range(1, len(rates) + 1), rates, color=grey, linestyle="--", linewidth=1, label="learning rate", marker=marker
@@ -52,12 +52,12 @@ def _learning_rate(rates: Sequence[float], right: Any, marker: str | None) -> li
 
 
 def _scale(values: Sequence[float]) -> str:
+    """Choose the scale of an axis for these values."""
     finite = [value for value in values if math.isfinite(value)]
     if not finite or min(finite) <= 0:
         return "linear"
-    return (
-        "log" if LOG_FROM < max(finite) / min(finite) < LOG_TO else "linear"
-    )  # a rate that ends near 0 fell from a cliff
+    # a rate that ends near 0 fell from a cliff
+    return "log" if LOG_FROM < max(finite) / min(finite) < LOG_TO else "linear"
 
 
 def weights(net: Any, shape: tuple[int, ...] | None = None) -> Any:
@@ -77,16 +77,17 @@ def weights(net: Any, shape: tuple[int, ...] | None = None) -> Any:
 
 
 def _display(figure: Any) -> None:
-    """What IPython calls to show the figure, as what a cell returns or at the end of the cell that made it: once for both."""
+    """Show the figure once, when IPython asks for it as the value of a cell, or at the end of the cell that made it."""
     from IPython.display import display
 
     if "inline" in _pyplot().get_backend():
-        _pyplot().close(figure)  # or it comes again at the end of the cell
+        _pyplot().close(figure)  # otherwise it is shown again at the end of the cell
     del figure._ipython_display_  # from now on it is a figure like any other
     display(figure)
 
 
 def _image_shape(inputs: int, shape: tuple[int, ...] | None) -> tuple[int, ...]:
+    """Return the shape of images, given or guessed; () for none."""
     if shape is None:
         side = math.isqrt(inputs)
         return (side, side) if side >= SMALLEST_IMAGE and side * side == inputs else ()
@@ -97,7 +98,7 @@ def _image_shape(inputs: int, shape: tuple[int, ...] | None) -> tuple[int, ...]:
 
 
 def _images(layer: Any, shape: tuple[int, ...]) -> Any:
-    """One picture of tiles, a pixel apart: axes of their own would take a second to draw."""
+    """Draw one picture of tiles, a pixel apart: an axis for each would take a second to draw."""
     shown = np.asarray(layer.weight[:MOST_IMAGES], np.float64).reshape(-1, *shape)
     height, width = shape[:2]
     columns = math.ceil(math.sqrt(len(shown) * height / width))
@@ -119,6 +120,7 @@ def _images(layer: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _heat_maps(layers: list[Any]) -> Any:
+    """Draw the weights of each layer as a heat map, a row for each neuron."""
     limit = max(float(np.abs(layer.weight).max()) for layer in layers) or 1.0
     figure, axes = _pyplot().subplots(
         1, len(layers), figsize=(1 + 3.2 * len(layers), 3.4), squeeze=False, layout="constrained"
@@ -134,7 +136,7 @@ def _heat_maps(layers: list[Any]) -> Any:
 
 
 def _signed(ax: Any, values: np.ndarray, limit: float, **options: Any) -> Any:
-    """Red above 0, blue below, white at 0; grey between tiles."""
+    """Draw numbers above 0 in red, below 0 in blue, 0 in white; grey between tiles."""
     colours = _pyplot().get_cmap("RdBu_r").with_extremes(bad="0.8")
     return ax.imshow(values, cmap=colours, vmin=-limit, vmax=limit, interpolation="nearest", **options)
 

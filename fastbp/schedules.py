@@ -23,17 +23,17 @@ class Schedule(ABC):
 
     @abstractmethod
     def __call__(self, epochs: np.ndarray) -> np.ndarray:
-        """The learning rates, float64, finite and >= 0, at times `epochs` >= 0, of the same shape."""
+        """Return the learning rates, float64, finite and >= 0, at times `epochs` >= 0, of the same shape."""
 
     def _check(self, **fields: Any) -> None:
-        """Store checked values; a frozen dataclass has no other way."""
+        """Store checked values, which a frozen dataclass allows in no other way."""
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """Always `learning_rate`."""
+    """A rate that never changes."""
 
     learning_rate: float
 
@@ -123,13 +123,13 @@ class WarmUp(Schedule):
 
     def __call__(self, epochs: np.ndarray) -> np.ndarray:
         epochs = np.asarray(epochs, np.float64)
-        rate = as_schedule(self.then)(np.maximum(epochs - self.epochs, 0.0))  # its first one while the warm-up lasts
+        rate = as_schedule(self.then)(np.maximum(epochs - self.epochs, 0.0))  # its first rate while the warm-up lasts
         share = self.start + (1.0 - self.start) * epochs / self.epochs
         return np.where(epochs < self.epochs, rate * share, rate)
 
 
 def as_schedule(x: Any, name: str = "learning_rate") -> Schedule:
-    """A schedule as it is, a number >= 0 as a `Constant`; TypeError for anything else, ValueError for a bad number."""
+    """Return a schedule as it is, a number >= 0 as a `Constant`; TypeError for anything else, ValueError for a bad number."""
     if isinstance(x, Schedule):
         return x
     if type(x) is float and 0.0 <= x < math.inf:  # what an optimizer keeps, at every fit
@@ -141,5 +141,5 @@ def as_schedule(x: Any, name: str = "learning_rate") -> Schedule:
 
 @functools.lru_cache(256)
 def constant(rate: float) -> Constant:
-    """The schedule of that rate."""
+    """Return the schedule of that rate, made once."""
     return Constant(rate)

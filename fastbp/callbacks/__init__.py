@@ -1,4 +1,4 @@
-"""What runs between the epochs of a fit: early stopping, checkpoints, the progress bar, functions of the user's."""
+"""Callbacks, which run between the epochs of a fit: early stopping, checkpoints, the progress bar, and functions of users."""
 
 from fastbp.callbacks.base import Callback, as_callbacks, end_fit, latest
 from fastbp.callbacks.early_stopping import EarlyStopping

@@ -1,6 +1,6 @@
-"""What runs between the epochs of a fit: early stopping, the progress bar, functions of the user's.
+"""What a callback is: an object with the methods of Callback, which a fit calls between its epochs.
 
-A callback is an object with the methods of Callback, or a function f(net, history). See also `fastbp.Checkpoint`,
+Users also give functions f(net, history), which are called after each epoch. See also `fastbp.Checkpoint`,
 `fastbp.TensorBoard` and `fastbp.OptunaPruning`.
 """
 
@@ -16,7 +16,7 @@ from fastbp.attributes import Declared, fixed
 
 
 class Callback(Declared):
-    """Derive from it and override what is needed.
+    """The base of callbacks: derive from it, and override what is needed.
 
     `history` has the lists cost, validation_cost, learning_rate and seconds, and the dict metrics of lists by name,
     each with one entry for every epoch finished so far. What a method raises ends the fit, and passes through it.
@@ -26,31 +26,33 @@ class Callback(Declared):
     """
 
     def check_fit(self, series: Sequence[str]) -> None:
-        """Before a fit has changed anything: raises what would otherwise be raised late, for want of a package or a folder,
-        say. series: the names of what the fit will measure, as in `History.series`."""
+        """Raise, before a fit has changed anything, what would otherwise be raised late: a package or a folder is missing, say.
+
+        series: the names of what the fit will measure, as in `History.series`.
+        """
 
     def on_fit_begin(self, net: Any, history: Any) -> None:
-        """Before the first epoch, or the first that a checkpoint does not have: then history holds those before it."""
+        """Called before the first epoch, or the first that a checkpoint does not have: history then holds those before it."""
 
     def on_epoch_end(self, net: Any, history: Any) -> bool | None:
-        """After each epoch; True ends the fit."""
+        """Called after each epoch; True ends the fit."""
 
     def on_fit_end(self, net: Any, history: Any) -> None:
-        """After the last epoch, and also when Ctrl-C or an error ends the fit."""
+        """Called after the last epoch, and also when Ctrl-C or an error ends the fit."""
 
     def state(self) -> dict[str, np.ndarray]:
-        """Arrays that a checkpoint is to keep, by name."""
+        """Return the arrays that a checkpoint is to keep, by name."""
         return {}
 
     def resume(self, state: dict[str, np.ndarray]) -> None:
-        """After on_fit_begin of a fit that a checkpoint continues: what `state` returned, unless that was nothing."""
+        """Take back what `state` returned, unless it was nothing; after `on_fit_begin` of a fit that a checkpoint continues."""
 
     def check_state(self, net: Any, state: dict[str, np.ndarray]) -> None:
-        """Before a fit has changed anything: raises ValueError for what `resume` cannot take."""
+        """Raise, before a fit has changed anything, ValueError for what `resume` cannot take."""
 
 
 class _AtEpochEnd(Callback):
-    """A plain function of the user's, called after every epoch."""
+    """Calls a plain function of the user's after every epoch."""
 
     function: Callable[[Any, Any], Any] = fixed()
 
@@ -59,14 +61,14 @@ class _AtEpochEnd(Callback):
 
     def on_epoch_end(self, net: Any, history: Any) -> bool:
         stop = self.function(net, history)
-        # a lambda returns whatever its expression gives, a cost for instance: that must not end the fit
+        # a lambda returns the value of its expression, a cost for instance, which must not end the fit
         return isinstance(stop, (bool, np.bool_)) and bool(stop)
 
 
 def as_callbacks(callbacks: Callback | Callable | Iterable[Callback | Callable]) -> tuple[Callback, ...]:
-    """One or several callbacks, or functions f(net, history) to call after each epoch (True ends the fit), as a tuple.
+    """Return a tuple of callbacks, from one or several, or functions f(net, history) to call after each epoch.
 
-    TypeError for anything else, a class in place of an instance included.
+    A function ends the fit by returning True. TypeError for anything else, a class in place of an instance included.
     """
     if isinstance(callbacks, Callback) or callable(callbacks) or not isinstance(callbacks, Iterable):
         callbacks = (callbacks,)
@@ -91,6 +93,6 @@ def end_fit(callbacks: Sequence[Callback], net: Any, history: Any) -> None:
 
 
 def latest(history: Any) -> dict[str, float]:
-    """Cost, validation cost where there is one, and every metric of the last epoch, by name."""
+    """Return cost, validation cost where there is one, and every metric of the last epoch, by name."""
     series = {"cost": history.cost, "validation cost": history.validation_cost, **history.metrics}
     return {name: values[-1] for name, values in series.items() if values}

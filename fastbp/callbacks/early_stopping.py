@@ -1,4 +1,4 @@
-"""The callback EarlyStopping."""
+"""EarlyStopping: a fit ends when its cost falls no more."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastbp.checks import flag, real_number, whole_number
 class EarlyStopping(Callback):
     """Ends the fit when the cost has not fallen by more than `min_delta` for `patience` epochs in a row.
 
-    The cost is that on the validation data, where there are any, else that of training. With `restore_best` the
+    The cost is the one on the validation data, if there are any, else the one of training. With `restore_best` the
     network ends with the parameters of the best epoch, also when the fit ends by itself or by Ctrl-C. Afterwards
     `best_epoch` (counted from 1) and `best_cost` tell which that was: None and infinity when no epoch had a finite
     cost. The object serves any number of fits, one after another; what is set between two epochs counts from the next.
@@ -40,12 +40,12 @@ class EarlyStopping(Callback):
 
     @property
     def best_epoch(self) -> int | None:
-        """Counted from 1; None where no epoch had a finite cost."""
+        """The number of the best epoch, counted from 1; None if no epoch had a finite cost."""
         return self._best_epoch
 
     @property
     def best_cost(self) -> float:
-        """That of the best epoch."""
+        """The cost of the best epoch, or infinity."""
         return self._best_cost
 
     def on_fit_begin(self, net: Any, history: Any) -> None:

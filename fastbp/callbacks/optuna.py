@@ -1,4 +1,4 @@
-"""Trials of Optuna that end early: the one door to optuna, `pip install 'fastbp[optuna]'`."""
+"""OptunaPruning: trials of Optuna end early. The one module that uses optuna: `pip install 'fastbp[optuna]'`."""
 
 from __future__ import annotations
 
@@ -35,4 +35,5 @@ class OptunaPruning(Callback):
 
 
 def _pruned() -> type[Exception]:
+    """Return optuna's exception for a trial that ends early."""
     return require("optuna", "OptunaPruning needs optuna", "optuna").TrialPruned

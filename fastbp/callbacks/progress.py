@@ -1,4 +1,4 @@
-"""The progress bar of a fit."""
+"""Progress: the progress bar of a fit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastbp.checks import flag, require, whole_number
 class Progress(Callback):
     """A bar on stderr, or in a notebook, one tick an epoch, with cost, validation cost and metrics beside it.
 
-    Silent where stderr is neither a terminal nor a notebook's, unless `force`. It needs tqdm:
+    It is not shown where stderr is neither a terminal nor a notebook's, unless `force` is set. It needs tqdm:
     `pip install 'fastbp[progress]'`.
     """
 
@@ -31,7 +31,7 @@ class Progress(Callback):
 
     def on_fit_begin(self, net: Any, history: Any) -> None:
         if self._shows():
-            begun = len(history.cost) if history is not None else 0  # fit_many counts the epochs of many
+            begun = len(history.cost) if history is not None else 0  # fit_many counts epochs of many networks
             bar = {"total": self.epochs, "initial": begun, "unit": "epoch", "file": sys.stderr, "dynamic_ncols": True}
             self._bar = _tqdm(_in_notebook())(**bar)
 
@@ -50,14 +50,12 @@ class Progress(Callback):
 
 
 def _in_notebook() -> bool:
-    """Whether this process is the kernel of a notebook; asks IPython only where it runs already."""
+    """Whether this process is the kernel of a notebook; asks IPython only if that is imported already."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return shell is not None and "IPKernelApp" in shell.config
 
 
 def _tqdm(notebook: bool) -> Any:
-    module = (
-        "tqdm.auto" if notebook else "tqdm"
-    )  # `auto` has a bar of the notebook's own, where ipywidgets is installed
-    return require(module, "the progress bar needs tqdm", "progress").tqdm
+    """Return tqdm's bar, in a notebook the one of `tqdm.auto`, which is a widget where ipywidgets is installed."""
+    return require("tqdm.auto" if notebook else "tqdm", "the progress bar needs tqdm", "progress").tqdm

@@ -1,4 +1,4 @@
-"""The history of a fit for TensorBoard: the one door to tensorboardX, `pip install 'fastbp[tensorboard]'`."""
+"""TensorBoard: writes the history of a fit. The one module that uses tensorboardX: `pip install 'fastbp[tensorboard]'`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TensorBoard(Callback):
             check_folder("folder", self.folder)
 
     def on_fit_begin(self, net: Any, history: Any) -> None:
-        begun = len(history.cost)  # what a fit that was killed wrote beyond its checkpoint does not count
+        begun = len(history.cost)  # what a killed fit wrote beyond its checkpoint does not count
         self._writer = _writer_class()(self.folder, purge_step=begun + 1 if begun else None)
 
     def on_epoch_end(self, net: Any, history: Any) -> None:
@@ -47,4 +47,5 @@ class TensorBoard(Callback):
 
 
 def _writer_class() -> Any:
+    """Return tensorboardX's class of writers."""
     return require("tensorboardX", "TensorBoard needs tensorboardX", "tensorboard").SummaryWriter

@@ -15,7 +15,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 def say(message: str) -> None:
-    """Print a message to stderr; that its reader has gone, or its disk is full, ends nothing."""
+    """Print a message to stderr; where that fails, since its reader has gone or its disk is full, go on without."""
     try:
         print(message, file=sys.stderr, flush=True)
     except OSError:
@@ -23,12 +23,12 @@ def say(message: str) -> None:
 
 
 def silence(stream: TextIO) -> None:
-    """Let a stream that cannot be written write to nowhere, or the flush at exit would fail once more."""
+    """Let a stream that cannot be written write to nowhere: otherwise the flush at exit would fail once more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def check_output(option: str, path: str | os.PathLike, *inputs: str | os.PathLike) -> None:
-    """ValueError or OSError, before anything else is done, for a file that cannot be written, or is one of the inputs."""
+    """Raise, before anything else is done, ValueError or OSError for a file that cannot be written, or is one of the inputs."""
     from fastbp.io.files import check_writable
 
     check_writable(option, path)

@@ -40,7 +40,7 @@ def add_to(commands: Any) -> None:
 
 
 def _networks(text: str) -> tuple[tuple[tuple[int, ...], int | None], ...]:
-    """Pairs of sizes and rows, None where they are not given."""
+    """Return pairs of sizes and rows, None where the rows are not given."""
     return tuple(map(_network, text.split(",")))
 
 
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     works, threads = _works(options), checked_threads(options.threads)
     if options.plot:
         require_matplotlib(options.plot)
-    for option in ("plot", "json"):  # what would fail at the end fails before
+    for option in ("plot", "json"):  # what would fail at the end fails first
         if getattr(options, option):
             check_writable(f"--{option}", getattr(options, option))
     found = compare(

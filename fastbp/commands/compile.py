@@ -22,7 +22,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Compile whatever training and prediction may need, into the cache."""
+    """Compile all that training and prediction may need into the cache."""
     from fastbp.commands import warm_up
 
     warm_up.compile_all(options.dtypes, report=print)

@@ -20,7 +20,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Read, write, say where."""
+    """Read the model, write it as ONNX, and print where."""
     import fastbp as fb
 
     out = Path(options.out or Path(options.model).with_suffix(".onnx"))

@@ -31,7 +31,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Read model and file, write one line of predictions a row."""
+    """Read model and file, and write a line of predictions for each row."""
     import fastbp as fb
     from fastbp.data import files
     from fastbp.data.delimited import is_delimited
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _recipe(path: str, metadata: dict[str, Any]) -> Recipe:
-    """What `train` left beside the network; ValueError, with the path, where there is none, or one that contradicts itself."""
+    """Return the recipe that `train` saved with the network; ValueError, with the path, if it is missing or inconsistent."""
     from fastbp.data.recipe import Recipe
 
     if "recipe" not in metadata:
@@ -74,7 +74,7 @@ def _recipe(path: str, metadata: dict[str, Any]) -> Recipe:
 
 
 def check_sizes(recipe: Recipe) -> None:
-    """ValueError unless there is a number for each feature, and one for each target."""
+    """ValueError unless there are a mean and a scale for each feature, and for each target."""
     made = [feature for column in recipe.columns or () for feature in column.features]
     if made and made != list(recipe.features):
         raise ValueError(f"features: got {len(recipe.features)}, expected the {len(made)} of its columns")
@@ -84,12 +84,13 @@ def check_sizes(recipe: Recipe) -> None:
 
 
 def _is_device(path: str) -> bool:
-    """Whether it is written to as it is: a pipe, /dev/stdout."""
+    """Whether the path is written to in place, not replaced by a new file: a pipe, /dev/stdout."""
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 @contextlib.contextmanager
 def _writing(path: str | None) -> Iterator[TextIO]:
+    """Open the file for the predictions, or stdout if there is no path."""
     if path is None:
         if sys.stdout is None:
             raise ValueError("--out: got none, and stdout is closed, expected a file")
@@ -100,7 +101,7 @@ def _writing(path: str | None) -> Iterator[TextIO]:
         try:
             with open(path, "w", newline="", encoding="utf-8") as file:
                 yield file
-        except OSError as error:  # of writing: it has no name yet
+        except OSError as error:  # an error of writing has no name yet
             raise OSError(error.errno, error.strerror, path) from error
         return
     with whole(path) as content:

@@ -1,4 +1,4 @@
-"""The options that tell how a table is written."""
+"""The options that say how a table of text is written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ READING = ("delimiter", "decimal", "header", "comment")
 
 
 def add_reading_options(add: Any) -> None:
-    """How a table of text is written, where it cannot be told from the file."""
+    """Add the options, for tables whose form cannot be told from the file."""
     add("--delimiter", type=_character, metavar="CHAR", help="between the cells of a .csv: as ';', or: tab (told)")
     add("--decimal", choices=(".", ","), help="the decimal mark of its numbers (told)")
     add("--header", choices=("yes", "no"), help="its first line holds titles; without, columns are x0, x1, ... (yes)")
@@ -21,7 +21,7 @@ def _character(text: str) -> str:
 
 
 def reading_of(options: argparse.Namespace) -> dict[str, Any]:
-    """What the user says of a table, as `fastbp.data.files` takes it."""
+    """Return what the options say of a table, as `fastbp.data.files` takes it."""
     header = None if options.header is None else options.header == "yes"
     return {
         "delimiter": options.delimiter, "decimal": options.decimal, "header": header, "comment": options.comment,
@@ -29,7 +29,7 @@ def reading_of(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def require_none(options: argparse.Namespace, *names: str) -> None:
-    """ValueError for an option of tables that is given where the data are none."""
+    """ValueError for an option of tables that is given where the data are not a table."""
     for name in names:
         if getattr(options, name):
             raise ValueError(f"--{name}: got {getattr(options, name)!r}, expected it with a .csv or .tsv alone")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def use_threads(threads: int | None) -> None:
-    """Lets numba use so many from now on, or as it does now."""
+    """Let numba use `threads` threads from now on; None changes nothing."""
     if threads is not None:
         from fastbp.compiler.jit import numba
         from fastbp.compiler.live import most_threads, start_threads

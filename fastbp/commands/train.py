@@ -65,7 +65,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Read, split, train, write the model file, report on the rows held out."""
+    """Read the data, split them, train, write the model file, and report on the rows held out."""
     from fastbp.checks import whole_number
     from fastbp.data.delimited import plain_name
     from fastbp.data.recipe import Recipe
@@ -110,6 +110,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _load(options: argparse.Namespace) -> Dataset:
+    """Read the data that the options name."""
     from fastbp.data import files
     from fastbp.data.delimited import Reading, is_delimited
     from fastbp.data.tables import named, read_table
@@ -146,7 +147,7 @@ def _network(options: argparse.Namespace, recipe: Recipe) -> Any:
 
 
 def _progress(options: argparse.Namespace) -> list[Callback]:
-    """A bar on a terminal that tqdm is installed for, else one line an epoch, or nothing at all."""
+    """Return what shows progress: a bar on a terminal if tqdm is installed, else a line an epoch; nothing if quiet."""
     from fastbp.callbacks.base import as_callbacks
     from fastbp.callbacks.progress import Progress
 
@@ -175,7 +176,7 @@ class _Clock:
         self.epochs, self.seconds = len(history.cost), history.seconds
 
     def sentence(self, steps: int) -> str:
-        """How long the training took, and how fast it went; also without the first epoch, if that took most of the time."""
+        """Say how long the training took and how fast it was, also without the first epoch if that took most of the time."""
         first, later = self.seconds[0], max(sum(self.seconds[1:]), 1e-9)
         total = first + later
         rate = f"{self.epochs * steps / total:,.0f} steps per second"
@@ -188,7 +189,7 @@ class _Clock:
 
 
 def _save(net: Any, out: Path, recipe: Recipe) -> None:
-    """To the file, or where that fails now (a full disk, a folder that is gone) to one for temporary files: OSError says so."""
+    """Save to the file; where that fails now (full disk, folder gone), save among temporary files, and OSError says where."""
     try:
         net.save(out, metadata={"recipe": recipe.to_metadata()})
     except OSError as error:
@@ -198,7 +199,7 @@ def _save(net: Any, out: Path, recipe: Recipe) -> None:
 
 
 def _interrupted(net: Any, out: Path, recipe: Recipe, epochs: int) -> int:
-    """After Ctrl-C: keep what has been learned, but no network that has learned nothing over an older file."""
+    """Save, after Ctrl-C, what has been learned; without a finished epoch an older file stays."""
     kept = "no epoch was finished, no model written"
     if epochs:
         _save(net, out, recipe)
@@ -208,6 +209,6 @@ def _interrupted(net: Any, out: Path, recipe: Recipe, epochs: int) -> int:
 
 
 def _report(recipe: Recipe, y: np.ndarray, output: np.ndarray) -> None:
-    """The quality on the rows held out, in units of the file; the last line is the one to look for."""
+    """Print the scores on the rows held out, in units of the file, the most important one last."""
     for name, value in recipe.scores(y, output).items():
         print(f"held-out {name}: {value:{'.4f' if name in ('accuracy', 'R2') else '.6g'}}")

@@ -1,4 +1,4 @@
-"""Fills the compiler's cache ahead of time: for containers, and for those who would rather wait once."""
+"""Fills the compiler's cache ahead of time: for containers, and for users who would rather wait once."""
 
 from __future__ import annotations
 
@@ -28,8 +28,11 @@ from fastbp.training.many import fit_many
 
 
 def compile_all(dtypes: Iterable[str] = ("float32", "float64"), report: Callable[[str], None] | None = None) -> None:
-    """Compile, or load, whatever training and prediction need on this CPU: all operations of the table; kernels and verbs as
-    Python calls them, with arrays of any strides, and as compiled code does, with arrays in C order."""
+    """Compile, or load, all that training and prediction need on this CPU.
+
+    That is all operations of the table, and kernels and verbs as Python calls them, with arrays of any strides, and as compiled
+    code does, with arrays in C order.
+    """
     for dtype in dtypes:
         for name, fill in PARTS.items():
             began = time.perf_counter()
@@ -39,7 +42,7 @@ def compile_all(dtypes: Iterable[str] = ("float32", "float64"), report: Callable
 
 
 def compile_operations(dtype: str) -> None:
-    """Whatever `fit` may need."""
+    """Compile what methods of networks need."""
     for family in (cost, forward_pass, backward_pass, update, update_pass, rule_constants):
         family.of(dtype).resolve()
     for code in (dropout_forward, dropout_backward, gradient_slice, sparse_forward, predict_sparse):
@@ -54,6 +57,7 @@ def compile_operations(dtype: str) -> None:
 
 
 def compile_kernels(dtype: str) -> None:
+    """Compile the raw kernels, parallel and serial."""
     for module in (kernels, kernels.serial):
         call_both_ways(module, kernel_calls(dtype))
         for name, (z, y), _ in cost_calls(dtype):
@@ -62,6 +66,7 @@ def compile_kernels(dtype: str) -> None:
 
 
 def compile_verbs(dtype: str) -> None:
+    """Compile the verbs of `engine`, parallel and serial."""
     net, x, y = small_problem(dtype)
     training = net.training("softmax_cross_entropy", Adam(), 2)
     other = x.astype("float64" if dtype == "float32" else "float32")
@@ -83,7 +88,7 @@ def call_both_ways(module: Any, calls: Iterable[tuple]) -> None:
 
 
 def kernel_calls(dtype: str) -> Iterator[tuple]:
-    """The name of each kernel but the costs, what must be given, and what may be."""
+    """Yield for each kernel but the costs its name, the arguments that must be given, and those that may be."""
     a, w, b, delta, vector = (np.zeros(shape, dtype) for shape in ((2, 3), (4, 3), 4, (2, 4), 4))
     out, z = np.zeros((2, 4), dtype), np.zeros((2, 4), dtype)
     relu = Activation.RELU
@@ -106,7 +111,7 @@ def kernel_calls(dtype: str) -> Iterator[tuple]:
 
 
 def cost_calls(dtype: str) -> Iterator[tuple]:
-    """Likewise of the costs, with each kind of y."""
+    """Yield the same for each cost and kind of y."""
     z, targets, out = np.full((2, 4), 0.25, dtype), np.full((2, 4), 0.25, dtype), np.zeros((2, 4), dtype)
     labels = np.zeros(2, np.int64)
     for name in COSTS:
@@ -116,7 +121,7 @@ def cost_calls(dtype: str) -> Iterator[tuple]:
 
 
 def verb_calls(training: Training, x: np.ndarray, labels: np.ndarray) -> Iterator[tuple]:
-    """Likewise of the verbs."""
+    """Yield the same for each verb."""
     output = np.zeros((2, 3), x.dtype)
     yield "predict", (training, x), output
     for y in (labels, np.eye(2, 3, dtype=x.dtype)):
@@ -129,7 +134,7 @@ def verb_calls(training: Training, x: np.ndarray, labels: np.ndarray) -> Iterato
 
 
 def compile_measures(dtype: str) -> None:
-    """What `explain` and `bench` measure the machine with, and ask the code how it computes."""
+    """Compile what `explain` and `bench` measure the machine with, and what tells how the code computes."""
     for code in (sharing, peak.timed_runs, peak.burst, peak.ticks_now):
         code.of().resolve()
     for per_dtype in (tell, peak.multiply_adds, peak.reads):

@@ -47,14 +47,14 @@ TEST_EPISODES = 100
 
 @njit
 def begin(state):
-    """A cart about to move, near the middle, its pole near upright: place, speed, angle, angular speed."""
+    """Place a cart near the middle, its pole near upright; state: place, speed, angle, angular speed."""
     for i in range(4):
         state[i] = np.random.uniform(-START, START)
 
 
 @njit
 def advance(before, push_right, after):
-    """One step of Euler's method on the equations of motion, without friction; returns whether the episode goes on."""
+    """Make one step of Euler's method on the equations of motion, without friction; returns whether the episode goes on."""
     place, speed, angle, spin = before
     sine, cosine = math.sin(angle), math.cos(angle)
     push = (FORCE if push_right else -FORCE) + POLE * HALF_LENGTH * spin * spin * sine
@@ -97,8 +97,10 @@ def play(training, played, greedy):
 
 @njit
 def advantages(lengths, out):
-    """What every step's discounted return is above the mean of the episodes that still run, in standard deviations; 0 for
-    the steps that an episode has no more."""
+    """Compute by how many standard deviations each step's discounted return is above the mean of the episodes still running.
+
+    It is 0 for steps after the end of an episode.
+    """
     squares = 0.0
     for t in range(len(out)):
         left = np.maximum(lengths - t, 0)
@@ -115,7 +117,7 @@ def advantages(lengths, out):
 
 @njit
 def policy_gradient(logits, went_right, advantage, steps):
-    """dC/d(logits) of C = -sum(advantage * log(chance of what was done)) / steps."""
+    """Return dC/d(logits) of C = -sum(advantage * log(chance of what was done)) / steps."""
     delta = np.empty_like(logits)
     for i in range(len(logits)):
         delta[i, 1] = (chance_of_right(logits[i]) - went_right[i]) * advantage[i] / steps
@@ -125,8 +127,10 @@ def policy_gradient(logits, went_right, advantage, steps):
 
 @njit
 def learn(training, played, seed, returns):
-    """An update of the network for each place in `returns`, which gets the mean return of the episodes played for it;
-    returns the number of steps played."""
+    """Update the network once for each place in `returns`, which gets the mean return of the episodes played for it.
+
+    Returns the number of steps played.
+    """
     np.random.seed(seed)
     states, went_right, lengths = played
     steps = 0
@@ -146,7 +150,7 @@ def learn(training, played, seed, returns):
 
 @njit
 def test(training, played, seed):
-    """The mean return of episodes in which the network always does what it thinks best."""
+    """Return the mean return of episodes in which the network always does what it thinks best."""
     np.random.seed(seed)
     play(training, played, True)
     return played.lengths.mean()
@@ -156,16 +160,17 @@ def test(training, played, seed):
 
 
 def policy(seed: int) -> fb.Sequential:
-    """A network from the state of a cart to the logits of left and right."""
+    """Make a network from the state of a cart to the logits of left and right."""
     return fb.Sequential(fb.Dense(4, 32, "tanh"), fb.Dense(32, 32, "tanh"), fb.Dense(32, 2), seed=seed)
 
 
 def training_of(net: fb.Sequential, episodes: int) -> Training:
-    """The cost is not used: `learn` makes its own delta."""
+    """Return the network's training; its cost is not used, since `learn` makes its own delta."""
     return net.training("softmax_cross_entropy", fb.Adam(LEARNING_RATE), batch_size=STEPS * episodes)
 
 
 def train(net: fb.Sequential, updates: int, episodes: int, seed: int) -> Outcome:
+    """Run `learn` and time it."""
     training, played, returns = training_of(net, episodes), room_for(episodes), np.zeros(updates)
     began = time.perf_counter()
     steps = learn(training, played, seed, returns)
@@ -198,7 +203,7 @@ def report(name: str, outcome: Outcome) -> None:
 
 
 def compare(options: argparse.Namespace, own: Outcome) -> None:
-    """The same from the same initial weights with PyTorch, where it is installed."""
+    """Train with PyTorch from the same initial weights, where it is installed, and print how long it takes."""
     if importlib.util.find_spec("torch") is None:
         print("PyTorch: skipped, it is not installed: pip install torch")
         return

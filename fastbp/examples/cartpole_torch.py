@@ -15,7 +15,7 @@ from fastbp.examples import cartpole_task as pole
 
 
 def advance(before: np.ndarray, push_right: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """One step of all carts (episodes, 4); returns which episodes go on."""
+    """Make one step of all carts (episodes, 4); returns which episodes go on."""
     place, speed, angle, spin = before.T
     sine, cosine = np.sin(angle), np.cos(angle)
     weight, mass = pole.POLE * pole.HALF_LENGTH, pole.CART + pole.POLE
@@ -65,7 +65,7 @@ def update(model: torch.nn.Module, optimizer: torch.optim.Optimizer, played: pol
 
 
 def model_of(net: fb.Sequential) -> torch.nn.Module:
-    """A model with the weights of the network `policy`."""
+    """Make a model with the weights of the network `policy`."""
     parts: list[torch.nn.Module] = []
     for layer in net.layers:
         assert isinstance(layer, fb.Dense)
@@ -78,7 +78,7 @@ def model_of(net: fb.Sequential) -> torch.nn.Module:
 
 
 def train(net: fb.Sequential, updates: int, episodes: int, seed: int) -> pole.Outcome:
-    """As `cartpole.train`, but of a copy of the network."""
+    """Do what `cartpole.train` does, with a copy of the network."""
     model, rng, played = model_of(net), np.random.default_rng(seed), pole.room_for(episodes)
     optimizer = torch.optim.Adam(model.parameters(), lr=pole.LEARNING_RATE)
     returns, steps = np.zeros(updates), 0

@@ -17,8 +17,10 @@ from fastbp import engine
 
 @njit
 def learn(training, x, y, xv, yv, epochs, patience, halvings):
-    """Train until the validation cost has stood still for `patience` epochs after the last of the `halvings`; leaves the best
-    parameters. Returns the validation cost of every epoch and the best one's number."""
+    """Train until the validation cost has stood still for `patience` epochs after the last of the `halvings`.
+
+    Leaves the best parameters; returns the validation cost of every epoch and the number of the best one.
+    """
     order, costs = np.arange(len(x)), np.empty(epochs)
     best, best_parameters, since = 0, training.parameters.copy(), 0
     for epoch in range(epochs):
@@ -41,7 +43,7 @@ def learn(training, x, y, xv, yv, epochs, patience, halvings):
 
 
 def spirals(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points of the plane around three arms of a spiral, and the arm of each."""
+    """Return points of the plane around three arms of a spiral, and the arm of each."""
     rng = np.random.default_rng(seed)
     arm, t = rng.integers(0, 3, rows), np.sqrt(rng.random(rows))
     angle = 2 * np.pi * (arm / 3 + t) + 0.5 * rng.standard_normal(rows)

@@ -17,7 +17,7 @@ from fastbp.data.files import load_digits
 
 
 def two_matrices(net, x, y):
-    """For each dense layer (delta, a), delta of the sum of the costs, not of their mean."""
+    """Return (delta, a) for each dense layer, delta of the sum of the costs, not of their mean."""
     layers, inputs = net.layers, [x]
     for layer in layers:
         inputs.append(kernels.dense_forward(inputs[-1], layer.weight, layer.bias, code(layer)))
@@ -34,19 +34,19 @@ def code(layer):
 
 
 def norms(pairs):
-    """The norm of the gradient of each sample, (K,)."""
+    """Return the norm of the gradient of each sample, (K,)."""
     rows = [(delta**2).sum(axis=1) * ((a**2).sum(axis=1) + 1) for delta, a in pairs]
     return np.sqrt(sum(rows))
 
 
 def clipped_sum(pairs, limit):
-    """The sum of the samples' weight gradients, each cut to the norm `limit`, for each layer."""
+    """Return the sum of the samples' weight gradients, each cut to the norm `limit`, for each layer."""
     factors = np.minimum(1, limit / np.maximum(norms(pairs), 1e-12))[:, None]
     return [kernels.weight_gradient((delta * factors).astype(delta.dtype), a) for delta, a in pairs]
 
 
 def one_by_one(net, x, y):
-    """The same norms the slow way: a minibatch of one for each sample."""
+    """Return the same norms the slow way: with a minibatch of one for each sample."""
     found = []
     for k in range(len(x)):
         _, delta = fb.losses.softmax_cross_entropy(net.forward(x[k : k + 1]), y[k : k + 1])

@@ -31,18 +31,18 @@ class Case(NamedTuple):
     classifies: bool
 
     def pair(self, seed: int) -> tuple[Any, Any]:
-        """fastbp's estimator and scikit-learn's."""
+        """Return fastbp's estimator and scikit-learn's."""
         kind = "MLPClassifier" if self.classifies else "MLPRegressor"
         return tuple(getattr(module, kind)(random_state=seed) for module in (fastbp.sklearn, neural_network))
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:
-        """x in columns of mean 0 and deviation 1; y."""
+        """Return x, in columns of mean 0 and deviation 1, and y."""
         x, y = self.load()
         return scale(x), y
 
 
 def california_like(rows: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
-    """Eight skewed columns and a price with a ceiling, as in the census of California's houses, out of random numbers."""
+    """Make eight skewed columns and a price with a ceiling, as in the census of California's houses, out of random numbers."""
     rng = np.random.default_rng(0)
     income, rooms, people = rng.lognormal(1.2, 0.5, rows), rng.lognormal(1.6, 0.3, rows), rng.lognormal(1.0, 0.3, rows)
     age, population = rng.integers(1, 53, rows), rng.lognormal(7.0, 0.8, rows)
@@ -66,7 +66,7 @@ CASES = (
 
 
 class Fastest(NamedTuple):
-    """The least time of a fit, and the threads that it took."""
+    """The shortest time of a fit, and its number of threads."""
 
     seconds: float
     threads: int
@@ -84,7 +84,7 @@ def seconds(estimator: Any, x: np.ndarray, y: np.ndarray, threads: int) -> float
 
 
 def timed(case: Case, repetitions: int) -> tuple[Fastest, Fastest]:
-    """fastbp's fit and scikit-learn's, each with the number of threads that suits it."""
+    """Time fastbp's fit and scikit-learn's, each with the number of threads that suits it."""
     (x, y), pair = case.data(), case.pair(0)
     counts = sorted({1, numba.get_num_threads()})
     seconds(pair[0], x, y, counts[-1])  # compiles, or loads what was compiled
@@ -94,7 +94,7 @@ def timed(case: Case, repetitions: int) -> tuple[Fastest, Fastest]:
 
 
 def scored(case: Case, seeds: int, folds: int) -> np.ndarray:
-    """Mean scores over the folds, (2, seeds)."""
+    """Return mean scores over the folds, (2, seeds)."""
     (x, y), kind = case.data(), StratifiedKFold if case.classifies else KFold
     return np.array(
         [

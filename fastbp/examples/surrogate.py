@@ -20,7 +20,7 @@ SHAPES = [(16,), (64,), (256,), (16, 16), (32, 32), (64, 64), (32, 32, 32)]
 
 @njit
 def distance(speed, angle, drag, wind):
-    """Metres until it is down: speed in m/s, angle in radians, drag in 1/m, wind against the throw in m/s."""
+    """Return how many metres a ball flies: speed in m/s, angle in radians, drag in 1/m, wind against the throw in m/s."""
     x, y, u, v, dt = 0.0, 0.0, speed * math.cos(angle), speed * math.sin(angle), 1e-3
     while y >= 0:
         resistance = drag * math.hypot(u + wind, v)
@@ -39,7 +39,7 @@ def simulate(inputs):
 
 
 def network(shape):
-    """A network of hidden layers of that shape, from four numbers to one."""
+    """Make a network with hidden layers of those sizes, from four numbers to one."""
     hidden = (fb.Dense(n, m, "silu") for n, m in itertools.pairwise((4, *shape)))
     return fb.Sequential(*hidden, fb.Dense(shape[-1], 1), dtype="float64")
 

@@ -1,4 +1,4 @@
-"""What `explain` returns: a row for each work of a step, and the table of them."""
+"""The report that `explain` returns: a row for each part of a step, and the table of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Explanation", "Row"]
 
 
 class Row(NamedTuple):
-    """One operation's work in a step, or what else a step does. Times in seconds, of one step.
+    """A part of a step: one work of one operation, or what else a step does. Times in seconds, of one step.
 
     flops: two for each multiply-add of its product. bytes: operands read and results written, each once. limit: what the
     machine needs at least: flops at the peak of the threads used or, where the caches cannot hold them, bytes at the
@@ -35,12 +35,12 @@ class Row(NamedTuple):
 
     @property
     def share(self) -> float:
-        """Of the limit."""
+        """The share of the limit that is reached, or 0 without a time."""
         return self.limit / self.seconds if self.seconds else 0.0
 
     @property
     def path(self) -> str:
-        """In words."""
+        """How the work was done, in words."""
         words = [{0: "", 1: "1 thread"}.get(self.threads, f"{self.threads} threads")]
         if self.fill:
             words += [f"{self.grid[0]} x {self.grid[1]}"] * (self.threads > 1)
@@ -50,8 +50,11 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class Explanation:
-    """What `explain` found. `rows`: the works of a step, then "calls and the rest", which makes up the difference to the last
-    row, the whole step. peak: flop/s of the `threads` that train, all together; single_peak: of one alone."""
+    """The result of `explain`, which prints as a table.
+
+    rows: the parts of a step, then "calls and the rest", which makes up the difference to the last row, the whole step. peak:
+    flop/s of the `threads` that train, all together; single_peak: of one alone.
+    """
 
     rows: tuple[Row, ...]
     peak: float
@@ -72,7 +75,7 @@ class Explanation:
 
     @property
     def head(self) -> list[str]:
-        """What stands above the table."""
+        """The lines above the table."""
         threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
         head = (
             f"{self.batch_size} rows a step, {self.dtype}, {threads}, {self.peak / 1e9:.0f} GFLOP/s at most; "
@@ -82,7 +85,7 @@ class Explanation:
 
     @property
     def cells(self) -> list[tuple[str, ...]]:
-        """The table, its headings first."""
+        """The cells of the table, headings first."""
         return [HEADINGS, *map(cells_of, self.rows)]
 
     @property
@@ -97,6 +100,7 @@ LEFT = (True, True, *[False] * 6, True, True)
 
 
 def cells_of(row: Row) -> tuple[str, ...]:
+    """Return the cells of a row, empty where there is no number."""
     flops, limit = f"{row.flops / 1e6:.3f}" * bool(row.flops), f"{1e6 * row.limit:.2f}" * bool(row.limit)
     shares = (f"{100 * x:.0f} %" * bool(x) for x in (row.share, row.fill))
     kb, us = f"{row.bytes / 1e3:.1f}" * bool(row.bytes), f"{1e6 * row.seconds:.2f}"

@@ -1,4 +1,4 @@
-"""Rows of cells as text for a terminal, and as HTML for a notebook."""
+"""Lays out rows of cells as text for a terminal, and as HTML for a notebook."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def as_text(cells: Sequence[Sequence[str]], left: Sequence[bool]) -> list[str]:
-    """The lines of a table, its headings first, columns two blanks apart; `left`: which of them begin at the left."""
+    """Return the lines of a table, headings first, columns two blanks apart; `left`: whether each column is aligned left."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return ["  ".join(map(aligned, row, widths, left)).rstrip() for row in cells]
 
@@ -17,7 +17,7 @@ def aligned(cell: str, width: int, left: bool) -> str:
 
 
 def as_html(caption: Sequence[str], cells: Sequence[Sequence[str]], left: Sequence[bool]) -> str:
-    """The same, under the lines of a caption."""
+    """Return the same table as HTML, under the lines of a caption."""
     head, *body = cells
     rows = "".join(html_row(row, "td", left) for row in body)
     above = "<br>".join(map(html.escape, caption))

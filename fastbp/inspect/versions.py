@@ -1,4 +1,4 @@
-"""What runs: versions, the CPU as the compiler sees it, the tile chosen for it, threads, the cache."""
+"""What is running: versions, the CPU as the compiler sees it, the tile chosen for it, threads, the cache."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INTERESTING = ("avx512f", "avx2", "fma", "neon", "sse2")
 
 
 def versions() -> dict[str, str]:
-    """What `show_versions` prints, by name."""
+    """Return what `show_versions` prints, by name."""
     isa, cache = target_isa(), package_cache(versions)
     tiles = [(name, blocks_for(getattr(types, name))) for name in ("float32", "float64")]
     return {
@@ -44,7 +44,7 @@ def versions() -> dict[str, str]:
 
 
 def threads() -> dict[str, str]:
-    """The threading layer and how many threads it uses, or why there is none."""
+    """Return the threading layer and its number of threads, or why there is none."""
     try:
         layer = start_threads()
     except NoThreadingLayer as error:
@@ -64,6 +64,6 @@ def _describe_blocks(b) -> str:
 
 
 def show_versions() -> None:
-    """Print what one needs to know to understand a bug report or a timing."""
+    """Print what is needed to understand a bug report or a timing."""
     for name, value in versions().items():
         print(f"{name:18s} {value}")

@@ -1,6 +1,6 @@
-"""Files that appear whole or not at all; what a killed process left of one is cleared by the next that writes it.
+"""Writes files that appear whole or not at all; what a killed process left of one is cleared by the next that writes it.
 
-A file is written beside its target and renamed. Meanwhile its process holds a lock on it (flock), which ends with the process
+A file is written beside its target and renamed. Meanwhile its process holds a lock on it (flock), which ends with the process,
 however that ends. The number of a process would say nothing in another container, or on another machine that shares the folder.
 """
 
@@ -32,12 +32,12 @@ def write_whole(path: str | os.PathLike, payload: bytes) -> None:
 
 @contextlib.contextmanager
 def whole(path: str | os.PathLike) -> Iterator[BinaryIO]:
-    """Give a file to write to, which gets its name when all of it is on disk; an OSError names `path`."""
+    """Open a file to write to, which gets its name when all of it is on disk; an OSError names `path`."""
     with _naming(path):
         target = _regular(path)
         _clear(target)
         temporary = _beside(target)
-        try:  # it begins before there is a file: Ctrl-C may come in between
+        try:  # begins before there is a file: Ctrl-C may come in between
             with _new(temporary) as file:
                 yield file
                 file.flush()
@@ -51,13 +51,13 @@ def whole(path: str | os.PathLike) -> Iterator[BinaryIO]:
 
 
 def check_writable(name: str, path: str | os.PathLike) -> None:
-    """Raise, with the name of the argument, the OSError that writing the file would end in: for what takes long before it."""
+    """Raise, with the argument's name, the OSError that writing the file would end in; called before long work."""
     with _refusing(name, path, "a file in a folder that exists and can be written to"):
         _try(_beside(_regular(path)))
 
 
 def check_folder(name: str, path: str | os.PathLike) -> None:
-    """The same for a folder that is made where it is not there."""
+    """Raise the same for a folder that is made if it is not there."""
     with _refusing(name, path, "a folder that can be made and written to"):
         folder = Path(os.path.realpath(path))
         while not folder.exists():
@@ -66,6 +66,7 @@ def check_folder(name: str, path: str | os.PathLike) -> None:
 
 
 def _try(temporary: Path) -> None:
+    """Make a file and remove it again."""
     try:
         with _new(temporary):
             pass
@@ -75,7 +76,7 @@ def _try(temporary: Path) -> None:
 
 @contextlib.contextmanager
 def _naming(path: str | os.PathLike) -> Iterator[None]:
-    """Let an OSError name the file as it was given, not the temporary one, which nobody has heard of."""
+    """Let an OSError name the file as it was given, not the temporary one, which the caller does not know."""
     try:
         yield
     except OSError as error:
@@ -87,7 +88,7 @@ def _naming(path: str | os.PathLike) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _refusing(name: str, path: str | os.PathLike, expected: str) -> Iterator[None]:
-    """Make a sentence of an OSError, which keeps its type and number."""
+    """Turn an OSError into a sentence, with its type and number kept."""
     try:
         yield
     except OSError as error:
@@ -97,7 +98,7 @@ def _refusing(name: str, path: str | os.PathLike, expected: str) -> Iterator[Non
 
 
 def _regular(path: str | os.PathLike) -> Path:
-    """Where the file is to lie: through a symbolic link, not in its place."""
+    """Return where the file is to lie: the target of a symbolic link, which is not replaced itself."""
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():  # as root, a rename would replace even /dev/null
         raise OSError(errno.EISDIR if target.is_dir() else errno.EINVAL, "not a regular file")
@@ -105,11 +106,12 @@ def _regular(path: str | os.PathLike) -> Path:
 
 
 def _beside(target: Path) -> Path:
+    """Return the path of a new temporary file in the target's folder."""
     return target.with_name(f"{_start(target)}{secrets.token_hex(8)}.fastbp")
 
 
 def _start(target: Path) -> str:
-    """What the names of a target's temporary files begin with."""
+    """Return what the names of a target's temporary files begin with."""
     return f".{target.name[:NAME_SHOWN]}."
 
 
@@ -118,7 +120,7 @@ def _new(path: Path) -> Iterator[BinaryIO]:
     """Make a file, with the permissions that the umask leaves (the tempfile module would make it private), and lock it."""
     while True:
         with open(path, "xb") as file, _locked(file):
-            if os.fstat(file.fileno()).st_nlink:  # nobody cleared it before it was locked
+            if os.fstat(file.fileno()).st_nlink:  # not cleared by another process before it was locked
                 yield file
                 return
 
@@ -143,13 +145,14 @@ def _clear(target: Path) -> None:
     if fcntl is None:
         return
     temporary = re.compile(f"{re.escape(_start(target))}[0-9a-f]{{16}}[.]fastbp")
-    with contextlib.suppress(OSError):  # a folder that one may write to but not look into
+    with contextlib.suppress(OSError):  # a folder may be writable but not readable
         for name in filter(temporary.fullmatch, os.listdir(target.parent)):
             with contextlib.suppress(OSError):  # BlockingIOError: its process lives
                 _remove_unlocked(target.with_name(name))
 
 
 def _remove_unlocked(path: Path) -> None:
+    """Remove a temporary file that no process holds a lock on; BlockingIOError if one does."""
     descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -161,7 +164,7 @@ def _remove_unlocked(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name durable; where folders cannot be opened (Windows) or synced (network disks), do without."""
+    """Make the new name durable, except where folders cannot be opened (Windows) or synced (network disks)."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,6 +1,6 @@
-"""Model files: safetensors, with a format version and a hash; written so that a crash leaves the old file or the new.
+"""Reads and writes model files: safetensors, with a format version and a hash; a crash leaves the old file or the new one.
 
-The one door to the safetensors library: `pip install 'fastbp[io]'`.
+The one module that uses the safetensors library: `pip install 'fastbp[io]'`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def write(path: str | os.PathLike, tensors: Mapping[str, np.ndarray], metadata: 
 
 
 def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays and the metadata of a file that `write` made (tuples have become lists, keys strings).
+    """Return the arrays and the metadata of a file that `write` made (tuples have become lists, keys strings).
 
     ValueError, with the path, for a file that is truncated, damaged, of a newer format, or not from fastbp.
     """
@@ -66,9 +66,9 @@ def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]
 
 
 def read_plain(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file that anyone wrote, sorted by name; bfloat16, which NumPy has not, as float32.
+    """Return the arrays of a safetensors file of any origin, sorted by name; bfloat16, which NumPy lacks, as float32.
 
-    ValueError, with the path, for a file that is truncated or damaged, that holds a type which NumPy has not, or that
+    ValueError, with the path, for a file that is truncated or damaged, that holds another type which NumPy lacks, or that
     `write` made.
     """
     require_safetensors()
@@ -86,7 +86,7 @@ def read_plain(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def entry(content: Any, name: str, *kinds: type) -> Any:
-    """What a file says under a name; ValueError unless it is of one of these types exactly, as JSON tells them apart."""
+    """Return what a file says under a name; ValueError unless it is of one of these types exactly, as JSON tells them apart."""
     value = content.get(name) if type(content) is dict else None
     if type(value) not in kinds:
         raise ValueError(f"{name}: got {shortened(value)}, expected {' or '.join(kind.__name__ for kind in kinds)}")
@@ -94,7 +94,7 @@ def entry(content: Any, name: str, *kinds: type) -> Any:
 
 
 def tensor(tensors: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """The tensor that a file has under a name; ValueError unless it is of that shape and dtype."""
+    """Return the tensor that a file has under a name; ValueError unless it is of that shape and dtype."""
     found = tensors.get(name)
     got = "none" if found is None else f"{found.dtype} of shape {found.shape}"
     expected = f"{np.dtype(dtype)} of shape {shape}"
@@ -105,12 +105,12 @@ def tensor(tensors: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...],
 
 
 def shortened(value: Any) -> str:
-    """A value from a file, in as much room as a sentence has: its repr, or the beginning of it."""
+    """Return the repr of a value from a file, shortened to what a sentence has room for."""
     return _BRIEF.repr(value)
 
 
 def _array(path: str, name: str, file: Any) -> np.ndarray:
-    """A tensor of an open file, as NumPy has it."""
+    """Return a tensor of an open file as an array."""
     kind = file.get_slice(name).get_dtype()
     try:
         if kind not in _DTYPES:
@@ -121,7 +121,7 @@ def _array(path: str, name: str, file: Any) -> np.ndarray:
 
 
 def _decoded(path: str | os.PathLike, name: str, tensor: Mapping[str, Any]) -> np.ndarray:
-    """A tensor as safetensors hands it over."""
+    """Return the array of a tensor that safetensors hands over as bytes."""
     kind, shape, content = tensor["dtype"], tensor["shape"], tensor["data"]
     try:
         if kind == "BF16":  # the upper half of a float32
@@ -134,12 +134,12 @@ def _decoded(path: str | os.PathLike, name: str, tensor: Mapping[str, Any]) -> n
 
 
 def require_safetensors() -> ModuleType:
-    """safetensors' functions for NumPy; ImportError with the line that installs it."""
+    """Return safetensors' functions for NumPy; ImportError says how to install it."""
     return require("safetensors.numpy", "model files need safetensors", "io")
 
 
 def _content(path: str, header: Mapping[str, str] | None) -> dict[str, Any]:
-    """What `write` put under its key, checked for its form."""
+    """Return what `write` put under its key, checked for its form."""
     if not header or _KEY not in header:
         raise ValueError(f"{path}: a safetensors file, but not one that fastbp wrote (no {_KEY!r} in its metadata)")
     try:
@@ -148,7 +148,7 @@ def _content(path: str, header: Mapping[str, str] | None) -> dict[str, Any]:
         if version <= FORMAT:
             as_json(
                 entry(content, "metadata", dict)
-            )  # what is nested too deeply to be written again cannot be compared
+            )  # raises if it is nested too deeply to be written again and compared
             entry(content, "sha256", str)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: damaged: its {_KEY!r} metadata cannot be read ({error})") from error
@@ -158,7 +158,7 @@ def _content(path: str, header: Mapping[str, str] | None) -> dict[str, Any]:
 
 
 def _native(array: np.ndarray) -> np.ndarray:
-    """C order and native bytes, which is what safetensors takes the memory for."""
+    """Return the array in C order and native byte order, which safetensors expects of its memory."""
     array = np.asarray(array, order="C")
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
@@ -168,12 +168,12 @@ def _refuse_constant(name: str) -> None:
 
 
 def as_json(content: Any) -> str:
-    """What stands in a file for metadata, the same for the same; TypeError or ValueError for what JSON cannot hold."""
+    """Return the JSON of metadata, the same for equal metadata; TypeError or ValueError for what JSON cannot hold."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _digest(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> str:
-    """sha256 over the metadata and, by name, over type, shape and bytes of every array."""
+    """Return the sha256 over the metadata and, by name, over type, shape and bytes of every array."""
     digest = hashlib.sha256(as_json(dict(metadata)).encode())
     for name in sorted(arrays):
         array = arrays[name]

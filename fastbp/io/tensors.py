@@ -1,4 +1,4 @@
-"""Tensors of any library as NumPy arrays of float32 or float64."""
+"""Makes NumPy arrays of float32 or float64 of any library's tensors."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ WIDENED = ("float16", "bfloat16")
 
 
 def as_float_array(name: str, tensor: Any) -> np.ndarray:
-    """`tensor` as float32 or float64: float16 and bfloat16 become float32, which has all their numbers, longdouble float64.
+    """Return `tensor` as float32 or float64.
 
-    NumPy arrays, PyTorch's tensors on any device, and what has `__array__` or `__dlpack__`. TypeError, with the name, for
-    anything else and for integers (of quantized weights, say) or complex numbers.
+    float16 and bfloat16 become float32, which has all their numbers, longdouble float64. Taken are NumPy arrays, PyTorch's
+    tensors on any device, and what has `__array__` or `__dlpack__`. TypeError, with the name, for anything else and for
+    integers (of quantized weights, say) or complex numbers.
     """
     try:
         array = _as_array(tensor)
