@@ -149,6 +149,17 @@ def test_what_a_former_version_pickled_can_be_pickled_again(name, makes):
     assert as_json(makes.told(again)) == TOLD["objects"][name]["told"]
 
 
+def test_a_process_that_has_not_imported_fastbp_unpickles_what_a_former_version_wrote(run_python):
+    code = f"""
+        import pickle
+        print(pickle.load(open({str(FILES / "network-fitted.pickle")!r}, "rb")))
+        from fastbp.model import Sequential
+        import fastbp.explanation as report, fastbp
+        assert (Sequential, report.Explanation) == (fastbp.Sequential, fastbp.Explanation)
+    """
+    assert run_python(code).stdout == f"{unpickled('network-fitted')}\n"
+
+
 @pytest.mark.parametrize("mode", [None, "r"])
 @pytest.mark.parametrize("name", TOLD["joblib"])
 def test_what_joblib_wrote_is_what_it_was(name, mode, makes):
