@@ -1,5 +1,7 @@
 """What a user defines in a module of their own, and pickles name: activations, costs, layers, callbacks, metrics."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numba import njit
 
@@ -71,3 +73,19 @@ class Halting(fb.Callback):
 
     def resume(self, state):
         self.seen = int(state["seen"])
+
+
+class Thresholded(fb.Sequential):
+    """A network with an attribute of the user's."""
+
+    threshold = 0.5
+
+
+@dataclass(frozen=True)
+class Halving(fb.schedules.Schedule):
+    """A schedule of the user's."""
+
+    rate: float
+
+    def __call__(self, epochs):
+        return self.rate * 0.5 ** np.floor(epochs)

@@ -56,6 +56,12 @@ def by_hand():
     return net
 
 
+def derived():
+    net = users.Thresholded(fb.Dense(5, 6, "relu"), fb.Dense(6, 3), seed=14)
+    net.threshold = 0.75
+    return fitted(net, optimizer=fb.Adam(users.Halving(0.1)))
+
+
 def alone(layer):
     """After its own forward and backward pass, as a network of one."""
     layer.backward(np.ones_like(layer.forward(X)))
@@ -113,6 +119,7 @@ OBJECTS = {
     "network-sgd": lambda folder: fitted(plain(seed=4), optimizer=fb.SGD(0.1, momentum=0.9)),
     "network-scheduled": lambda folder: fitted(plain(seed=5), optimizer=fb.AdamW(SCHEDULE, clip_norm=1.0)),
     "network-by-hand": lambda folder: by_hand(),
+    "network-derived": lambda folder: derived(),
     "network-own": lambda folder: own(seed=6),
     "network-own-fitted": lambda folder: fitted(own(seed=6)),
     "layer-dense": lambda folder: fb.Dense(5, 4, "gelu", weight_init="he_normal"),
@@ -137,6 +144,7 @@ OBJECTS = {
     ],
     "schedules": lambda folder: [
         SCHEDULE, fb.schedules.Constant(0.1), fb.schedules.Step(0.1, 2), fb.schedules.Exponential(0.1, 0.5),
+        users.Halving(0.1),
     ],
     "callbacks": lambda folder: [
         fb.EarlyStopping(3, restore_best=False, min_delta=0.5), fb.Checkpoint("somewhere.safetensors", every=2),
@@ -175,7 +183,15 @@ def told(x):
 
 def told_network(net):
     numbers = [net.parameters, net.gradients, net.kept, net.predict(X)]
-    return [repr(net), net.seed, net.epochs_shuffled, net.metadata, told(net.history), *map(told, numbers)]
+    return [
+        repr(net),
+        getattr(net, "threshold", None),
+        net.seed,
+        net.epochs_shuffled,
+        net.metadata,
+        told(net.history),
+        *map(told, numbers),
+    ]
 
 
 def told_layer(layer):
