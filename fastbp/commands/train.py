@@ -78,8 +78,6 @@ def run(options: argparse.Namespace) -> int:
     check_output("--out", out, options.data)
     optimizer = _optimizer(options)
     data = _load(options)
-    for note in data.notes:
-        say(f"fastbp: {note}")
     labels = data.y if data.task == "classification" else None
     rows, held_out = train_validation_split(len(data.x), options.validation_share, options.seed, labels)
     recipe = Recipe.fit(data, rows)
@@ -93,11 +91,8 @@ def run(options: argparse.Namespace) -> int:
     clock = _Clock()
     try:
         net.fit(
-            x[rows], y[rows],
-            loss="softmax_cross_entropy" if recipe.task == "classification" else "mean_squared_error",
+            x[rows], y[rows], validation_data=(x[held_out], y[held_out]), **_meaning(recipe.task),
             optimizer=optimizer, batch_size=options.batch_size, epochs=options.epochs,
-            validation_data=(x[held_out], y[held_out]),
-            metrics=("accuracy",) if recipe.task == "classification" else (),
             callbacks=[clock, *_progress(options)], progress=False,
         )  # fmt: skip
         _save(net, out, recipe)
@@ -110,6 +105,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _load(options: argparse.Namespace) -> Dataset:
+    """Read the data that the options name, and say what may not have been meant."""
+    data = _read(options)
+    for note in data.notes:
+        say(f"fastbp: {note}")
+    return data
+
+
+def _read(options: argparse.Namespace) -> Dataset:
     """Read the data that the options name."""
     from fastbp.data import files
     from fastbp.data.delimited import Reading, is_delimited
@@ -146,6 +149,13 @@ def _network(options: argparse.Namespace, recipe: Recipe) -> Any:
     return dense_network(sizes, options.activation, dtype="float32", seed=options.seed)
 
 
+def _meaning(task: str) -> dict[str, Any]:
+    """Return the cost of a task, and what else is measured."""
+    if task == "classification":
+        return {"loss": "softmax_cross_entropy", "metrics": ("accuracy",)}
+    return {"loss": "mean_squared_error", "metrics": ()}
+
+
 def _progress(options: argparse.Namespace) -> list[Callback]:
     """Return what shows progress: a bar on a terminal if tqdm is installed, else a line an epoch; nothing if quiet."""
     from fastbp.callbacks.base import as_callbacks
@@ -179,13 +189,10 @@ class _Clock:
         """Say how long the training took and how fast it was, also without the first epoch if that took most of the time."""
         first, later = self.seconds[0], max(sum(self.seconds[1:]), 1e-9)
         total = first + later
-        rate = f"{self.epochs * steps / total:,.0f} steps per second"
-        begun = (
-            f", {(self.epochs - 1) * steps / later:,.0f} after the first epoch"
-            if self.epochs > 1 and first > later
-            else ""
-        )
-        return f"{self.epochs} epochs of {steps} steps in {total:.2f} s, {rate}{begun}"
+        found = f"{self.epochs} epochs of {steps} steps in {total:.2f} s, {self.epochs * steps / total:,.0f} steps per second"
+        if self.epochs > 1 and first > later:
+            found += f", {(self.epochs - 1) * steps / later:,.0f} after the first epoch"
+        return found
 
 
 def _save(net: Any, out: Path, recipe: Recipe) -> None:

@@ -47,10 +47,11 @@ class Recipe(NamedTuple):
 
     def inputs(self, x: np.ndarray) -> np.ndarray:
         """Return x (rows, features) as the network takes it, float32; ValueError for what float32 does not hold when scaled."""
-        with np.errstate(over="ignore"):
-            inputs = (
-                self.x.transform(x, titles=self.features) if self.x is not None else np.ascontiguousarray(x, np.float32)
-            )
+        if self.x is not None:
+            inputs = self.x.transform(x, titles=self.features)
+        else:
+            with np.errstate(over="ignore"):
+                inputs = np.ascontiguousarray(x, np.float32)
         if not np.isfinite(inputs).all():
             row, column = (int(i[0]) for i in np.nonzero(~np.isfinite(inputs)))
             got = f"got {x[row, column].item()!r} in row {row}, column {column} ({self.features[column]!r})"

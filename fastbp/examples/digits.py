@@ -33,10 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     guess = net.predict(xv).argmax(axis=1)
     print(f"accuracy on {len(yv)} rows held out: {np.mean(guess == yv):.4f}, cost {net.evaluate(xv, yv):.4f}")
-    print(
-        "wrong:",
-        ", ".join(f"a {was} taken for a {taken}" for was, taken in zip(yv, guess, strict=True) if was != taken),
-    )
+    wrong = [f"a {was} taken for a {taken}" for was, taken in zip(yv, guess, strict=True) if was != taken]
+    print("wrong:", ", ".join(wrong))
 
     model, exported = Path(folder, "digits.safetensors"), Path(folder, "digits.onnx")
     net.save(model, metadata={"made by": "fastbp.examples.digits"})

@@ -23,6 +23,7 @@ INTERESTING = ("avx512f", "avx2", "fma", "neon", "sse2")
 def versions() -> dict[str, str]:
     """Return what `show_versions` prints, by name."""
     isa, cache = target_isa(), package_cache(versions)
+    other = "multiply, then add: other bits than with fused multiply-add"
     tiles = [(name, blocks_for(getattr(types, name))) for name in ("float32", "float64")]
     return {
         "fastbp": f"{__version__} (sources {source_hash()})",
@@ -34,9 +35,7 @@ def versions() -> dict[str, str]:
         "CPU": target_cpu(),
         "features": " ".join(f for f in INTERESTING if f in target_features()) + f" (of {len(target_features())})",
         "instruction set": isa.name,
-        "arithmetic": "fused multiply-add"
-        if isa.fma
-        else "multiply, then add: other bits than with fused multiply-add",
+        "arithmetic": "fused multiply-add" if isa.fma else other,
         **{f"tile, {name}": _describe_blocks(blocks) for name, blocks in tiles},
         **threads(),
         "compiler cache": cache.cache_path or "none: no folder is writable",
