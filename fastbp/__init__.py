@@ -10,7 +10,7 @@ from fastbp.callbacks.tensorboard import TensorBoard
 from fastbp.inspect.gradients import check_gradients
 from fastbp.inspect.report import Explanation
 from fastbp.inspect.versions import show_versions
-from fastbp.layers import Custom, Dense, Dropout
+from fastbp.layers import Custom, Dense, Dropout, Scale
 from fastbp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 from fastbp.sequential import Sequential
 from fastbp.training.history import History
@@ -32,6 +32,7 @@ __all__ = [
     "History",
     "OptunaPruning",
     "RMSprop",
+    "Scale",
     "Sequential",
     "TensorBoard",
     "__version__",

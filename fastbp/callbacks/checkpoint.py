@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections import Counter
@@ -16,7 +15,7 @@ from fastbp.attributes import setting
 from fastbp.callbacks.base import Callback
 from fastbp.checks import whole_number
 from fastbp.io import files, model_file, safetensors
-from fastbp.sequential import Sequential
+from fastbp.network.network import Network
 
 if TYPE_CHECKING:
     from fastbp.training.run import Fit
@@ -47,7 +46,7 @@ class Checkpoint(Callback):
         self._tensors: dict[str, np.ndarray] = {}
         self._fit: dict[str, Any] = {}
 
-    def look(self, net: Sequential, settings: dict[str, Any], epochs: int, callbacks: Iterable[Callback] = ()) -> None:
+    def look(self, net: Network, settings: dict[str, Any], epochs: int, callbacks: Iterable[Callback] = ()) -> None:
         """Read the file, if there is one; changes nothing else. ValueError if it is not of a fit like this one, and the
         error that writing would end in."""
         safetensors.require_safetensors()
@@ -55,7 +54,7 @@ class Checkpoint(Callback):
         safetensors.as_json(content)
         files.check_writable("path", self.path)
         shown = {name: re.sub(" at 0x[0-9a-f]+", "", str(value)) for name, value in settings.items()}
-        self._fit = {**shown, "metrics": shown_names(settings["metrics"]), "network": f"{net!r}, {digest(net)}"}
+        self._fit = {**shown, "metrics": shown_names(settings["metrics"]), "network": f"{net!r}, {net.state.digest()}"}
         self._content, self._tensors = {}, {}
         if not self.path.exists():
             return
@@ -96,9 +95,9 @@ class Checkpoint(Callback):
             return False
         net, history, tensors = run.net, run.history, self._tensors
         model_file.set_parameters(net, tensors)
-        net._moments[:] = tensors["checkpoint.moments"]
-        net._counters[:] = tensors["checkpoint.counters"]
-        net.epochs_shuffled, history.steps = self._content["epochs_shuffled"], self._content["steps"]
+        state = {name: tensors[f"checkpoint.{name}"] for name in net.state.tensors()}
+        net.state.load(state, self._content["epochs_shuffled"])
+        history.steps = self._content["steps"]
         for name in SERIES:
             getattr(history, name).extend(tensors[f"checkpoint.history.{name}"].tolist())
         history.metrics.update({m: tensors[f"checkpoint.metrics.{m}"].tolist() for m in self._content["metrics"]})
@@ -115,7 +114,7 @@ class Checkpoint(Callback):
         if epochs % self.every and epochs < run.epochs and not ended:
             return
         tensors, content = model_file.content_of(net, net.metadata)
-        tensors |= {"checkpoint.moments": net._moments, "checkpoint.counters": net._counters}
+        tensors |= {f"checkpoint.{name}": values for name, values in net.state.tensors().items()}
         for name in SERIES:
             tensors[f"checkpoint.history.{name}"] = np.array(getattr(history, name), np.float64)
         for name, values in history.metrics.items():
@@ -169,7 +168,7 @@ def check_content(found: dict[str, Any], tensors: dict[str, np.ndarray]) -> None
         safetensors.tensor(tensors, f"checkpoint.metrics.{name}", (epochs,), np.float64)
 
 
-def check_state(net: Sequential, moments: int, tensors: dict[str, np.ndarray]) -> None:
+def check_state(net: Network, moments: int, tensors: dict[str, np.ndarray]) -> None:
     """ValueError unless a file has parameters, moments and counters for this network and an optimizer of so many moments."""
     model_file.check_parameters(net, tensors)
     if np.isnan(safetensors.tensor(tensors, "checkpoint.moments", (moments, net.parameters.size), net.dtype)).any():
@@ -177,11 +176,3 @@ def check_state(net: Sequential, moments: int, tensors: dict[str, np.ndarray]) -
     counters = safetensors.tensor(tensors, "checkpoint.counters", (2,), np.int64)
     if not ((counters >= 0) & (counters < MANY)).all():
         raise ValueError(f"checkpoint.counters: got {counters.tolist()}, expected counts")
-
-
-def digest(net: Sequential) -> str:
-    """A hash of all that the training of a network depends on, beside its layers and seed."""
-    state = hashlib.sha256(repr((net._rule, net.epochs_shuffled)).encode())
-    for array in (net.parameters, net._moments, net._counters):
-        state.update(array.tobytes())
-    return state.hexdigest()[:16]

@@ -65,6 +65,12 @@ class Code:
                     self._compile()
         return self._cell.value
 
+    def run(self, *arguments: int) -> int:
+        """Call it from Python, without the GIL."""
+        self.resolve()
+        assert self.compiled is not None
+        return self.compiled.ctypes(*arguments)
+
     def _compile(self):
         if self.needs_threads:
             start_threads()

@@ -80,8 +80,8 @@ def penaliser(real):
         total = 0.0
         for i in range(t.length):
             o = fetch(Operation, t.operations + i * OPERATION_BYTES)
-            if o.weight_count > 0:
-                total += square_of(o.weights, o.weight_count, region)
+            if o.decayed_count > 0:
+                total += square_of(o.parameters, o.decayed_count, region)
         put(network, Network, "penalties", get(network, Network, "penalties") + 0.5 * t.penalty * total)
         put(network, Network, "weight_decay", t.penalty / weight if weight != 0 else 0.0)
 

@@ -175,7 +175,7 @@ def end_training(real, job, j):
     """Conclude the training of an epoch, all steps of which are made: with the epoch itself, unless validation follows."""
     s = fetch(Slice, j.training)
     t, at, cost = fetch(Network, s.network), 8 * (j.epoch % j.room), s.cost / s.weight
-    if call(copy_if_finite(real), (t.parameters, j.last, t.size, 0)) == 0:  # no cost has shown it yet
+    if call(copy_if_finite(real), (t.parameters, j.last, t.kept_size, 0)) == 0:  # no cost has shown it yet
         put(job, JobRecord, "state", NOT_FINITE)
         return
     write(j.costs + at, cost)
@@ -230,7 +230,7 @@ def conclude_epoch(real, job, j, cost):
         put(job, JobRecord, "best_epoch", epoch)
         if j.best != 0:
             t = fetch(Network, get(j.training, Slice, "network"))
-            call(copy_if_finite(real), (t.parameters, j.best, t.size, 0))
+            call(copy_if_finite(real), (t.parameters, j.best, t.kept_size, 0))
     put(job, JobRecord, "epoch", epoch)
     if epoch == j.epochs or (j.patience != 0 and epoch - best_epoch >= j.patience):
         put(job, JobRecord, "state", ENDED)

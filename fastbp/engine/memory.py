@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import DTypeLike
 
 from fastbp.compiler.live import most_threads
 from fastbp.engine.table import NETWORK, OPERATION, VERSION, Network, Operation
-from fastbp.gemm.driver import strip_bytes, work_bound
+from fastbp.gemm.driver import strip_bytes
 from fastbp.kernels.update_rules import CONSTANTS_BYTES
 from fastbp.parallel.team import team_bytes
 
@@ -19,7 +20,11 @@ LINE = 64  # bytes: every buffer and every row of one begins at a cache line
 CONFLICT = 4096  # bytes: addresses so far apart share a set of the L1 cache
 
 
-class Layer(NamedTuple):
+def no_bytes(batch_size: int) -> int:
+    return 0
+
+
+class OperationSpec(NamedTuple):
     """What the table needs to know of one operation, whatever its kind."""
 
     forward: int  # addresses of code
@@ -27,23 +32,26 @@ class Layer(NamedTuple):
     gradient: int  # 0: backward does it all
     inputs: int
     outputs: int
-    weights: slice | None = None  # places in the flat vectors
-    bias: slice | None = None
-    by_input: bool = False  # the weights lie as (inputs, outputs)
-    activation: int = 0  # address of the forward pass
-    derivative: int = 0  # address of the backward pass; 0 for the identity
-    from_output: bool = True
-    rate: int = 0  # address of a float64
-    propagates: bool = False  # its backward pass can apply the derivative of the layer below
+    flops: float  # of the forward pass, a sample
+    parameters: slice  # places in the flat vectors
+    decayed: int  # the first of them, subject to weight decay
+    statistics: int  # place in the vector of statistics
+    own: tuple = ()  # the operation's own record: a NamedTuple of ints and floats
+    work_bytes: Callable[[int], int] = no_bytes  # memory that each part of a minibatch of that size packs into
+    scratch_bytes: int = 0
+    derivative: int = 0  # address of the backward pass of its activation; 0 for the identity
+    from_output: bool = True  # that pass needs the output, not the pre-activation
+    propagates: bool = False  # its backward pass can apply the derivative of the operation below
 
 
-class State(NamedTuple):
+class StateArrays(NamedTuple):
     """The arrays of a network that outlive a Training."""
 
     parameters: np.ndarray
     gradients: np.ndarray  # empty where none are stored
     moments: np.ndarray  # (moments of the optimizer, parameters); the first serves as m, the last as v
     counters: np.ndarray  # updates made, forward passes of training made
+    statistics: np.ndarray  # they lie right behind the parameters
     seed: int
 
 
@@ -141,23 +149,24 @@ class Buffer(NamedTuple):
     stride: int
 
 
-class Plan:
+class Layout:
     """Where the buffers of a table lie in the workspace."""
 
-    def __init__(self, layers: list[Layer], dtype: np.dtype, batch_size: int):
-        self.layers, self.size, self.batch_size = layers, dtype.itemsize, batch_size
+    def __init__(self, specs: list[OperationSpec], dtype: np.dtype, batch_size: int):
+        self.specs, self.size, self.batch_size = specs, dtype.itemsize, batch_size
         self.arena = Arena()
-        self.x = self.matrix(layers[0].inputs)
-        self.y = self.matrix(max(layers[-1].outputs, 8 // self.size))  # or a row of int64 labels
+        self.x = self.matrix(specs[0].inputs)
+        self.y = self.matrix(max(specs[-1].outputs, 8 // self.size))  # or a row of int64 labels
         self.weights = self.arena.reserve(batch_size * self.size)
-        self.outputs = [self.matrix(layer.outputs) for layer in layers]
-        self.z = [None if layer.from_output else self.matrix(layer.outputs) for layer in layers]
-        self.deltas = [self.matrix(layers[0].inputs), *(self.matrix(layer.outputs) for layer in layers)]
-        self.work_pitch = max(self.work_of(layer, dtype) for layer in layers)
+        self.outputs = [self.matrix(spec.outputs) for spec in specs]
+        self.z = [None if spec.from_output else self.matrix(spec.outputs) for spec in specs]
+        self.deltas = [self.matrix(specs[0].inputs), *(self.matrix(spec.outputs) for spec in specs)]
+        self.own = [self.arena.reserve(8 * len(spec.own)) for spec in specs]
+        self.work_pitch = max(spec.work_bytes(batch_size) for spec in specs)
         self.team = self.arena.reserve(team_bytes(most_threads()))
         self.strips = self.arena.reserve(strip_bytes(getattr(types, dtype.name)) * most_threads())
         self.constants = self.arena.reserve(2 * CONSTANTS_BYTES)
-        self.bias_sums = self.arena.reserve(self.size * max(layer.outputs for layer in layers))
+        self.scratch = self.arena.reserve(max(spec.scratch_bytes for spec in specs))
         self.work = self.arena.reserve(self.work_pitch * most_threads())
 
     def matrix(self, columns: int) -> Buffer:
@@ -165,13 +174,6 @@ class Plan:
         if stride % CONFLICT == 0:  # a column of it would lie in one set of the L1 cache
             stride += LINE
         return Buffer(self.arena.reserve(stride * self.batch_size), stride)
-
-    def work_of(self, layer: Layer, dtype: np.dtype) -> int:
-        if layer.weights is None:
-            return 0
-        real = getattr(types, dtype.name)
-        K, m, n = self.batch_size, layer.outputs, layer.inputs
-        return max(work_bound(real, *sizes) for sizes in ((K, m, n), (m, n, K), (n, m, K), (K, n, m)))
 
 
 def set_fields(record: np.ndarray, places: dict[str, int], **values: float) -> None:
@@ -181,31 +183,33 @@ def set_fields(record: np.ndarray, places: dict[str, int], **values: float) -> N
         (floats if isinstance(value, float) else record)[places[name] // 8] = value
 
 
-def make_training(layers: list[Layer], state: State, batch_size: int, **settings: float) -> Training:
-    """A Training over `state`, with a workspace for minibatches of `batch_size` rows; `settings` are fields of Network."""
+def make_training(specs: list[OperationSpec], state: StateArrays, batch_size: int) -> Training:
+    """A Training over `state`, with a workspace for minibatches of `batch_size` rows."""
     dtype = state.parameters.dtype
-    plan = Plan(layers, dtype, batch_size)
-    workspace, base = plan.arena.allocate()
-    operations = np.zeros((len(layers), len(Operation._fields)), np.int64)
-    for i in range(len(layers)):
-        fill_operation(operations[i], i, plan, state, base)
+    layout = Layout(specs, dtype, batch_size)
+    workspace, base = layout.arena.allocate()
+    operations = np.zeros((len(specs), len(Operation._fields)), np.int64)
+    for i, spec in enumerate(specs):
+        fill_operation(operations[i], i, layout, state, base)
+        fill_own(spec.own, workspace, base - workspace.ctypes.data + layout.own[i])
     learning_rate = zeros_apart(1, np.float64)
     network = zeros_apart(len(Network._fields), np.int64)
     moments = [row.ctypes.data for row in state.moments]
     set_fields(
         network, NETWORK,
-        address=network.ctypes.data, operations=operations.ctypes.data, length=len(layers),
-        inputs=layers[0].inputs, outputs=layers[-1].outputs,
+        address=network.ctypes.data, operations=operations.ctypes.data, length=len(specs),
+        inputs=specs[0].inputs, outputs=specs[-1].outputs,
         parameters=state.parameters.ctypes.data, gradients=state.gradients.ctypes.data, size=state.parameters.size,
+        kept_size=state.parameters.size + state.statistics.size,
         m=moments[0] if moments else 0, v=moments[-1] if moments else 0, batch_size=batch_size,
-        x_buffer=base + plan.x.offset, x_buffer_stride=plan.x.stride, y_buffer=base + plan.y.offset,
-        y_buffer_stride=plan.y.stride, weight_buffer=base + plan.weights, work=base + plan.work,
-        work_pitch=plan.work_pitch, team=base + plan.team, constants=base + plan.constants, strips=base + plan.strips,
-        flops=sum(map(flops_of, layers)),
-        largest_flops=max(map(flops_of, layers)), learning_rate=learning_rate.ctypes.data, counters=state.counters.ctypes.data,
+        x_buffer=base + layout.x.offset, x_buffer_stride=layout.x.stride, y_buffer=base + layout.y.offset,
+        y_buffer_stride=layout.y.stride, weight_buffer=base + layout.weights, work=base + layout.work,
+        work_pitch=layout.work_pitch, team=base + layout.team, constants=base + layout.constants, strips=base + layout.strips,
+        flops=sum(spec.flops for spec in specs),
+        largest_flops=max(spec.flops for spec in specs), learning_rate=learning_rate.ctypes.data,
+        counters=state.counters.ctypes.data,
         seed=state.seed,
     )  # fmt: skip
-    set_fields(network, NETWORK, **settings)
     return Training(
         network, operations, state.parameters, state.gradients, state.moments, state.counters, learning_rate, workspace
     )
@@ -216,59 +220,59 @@ def address_in(vector: np.ndarray, at: int) -> int:
     return int(vector.ctypes.data) + at if vector.size else 0
 
 
-def fill_operation(record: np.ndarray, i: int, plan: Plan, state: State, base: int) -> None:
-    layer, size = plan.layers[i], plan.size
-    below, above = plan.layers[i - 1] if i else None, plan.layers[i + 1] if i + 1 < len(plan.layers) else None
+def fill_operation(record: np.ndarray, i: int, layout: Layout, state: StateArrays, base: int) -> None:
+    """Write an operation's record: what its spec says, and addresses."""
+    spec, at = layout.specs[i], layout.specs[i].parameters.start * layout.size
     set_fields(
         record, OPERATION,
-        forward=layer.forward, backward=layer.backward, gradient=layer.gradient, inputs=layer.inputs, outputs=layer.outputs,
-        flops=flops_of(layer),
-        activation=layer.activation, number=i, rate=layer.rate,
+        forward=spec.forward, backward=spec.backward, gradient=spec.gradient, inputs=spec.inputs, outputs=spec.outputs,
+        flops=spec.flops, number=i, own=base + layout.own[i], scratch=base + layout.scratch,
+        parameters=state.parameters.ctypes.data + at, gradients=address_in(state.gradients, at), at=at,
+        parameter_count=spec.parameters.stop - spec.parameters.start, decayed_count=spec.decayed,
+        statistics=address_in(state.statistics, spec.statistics * layout.size),
     )  # fmt: skip
-    fill_buffers(record, i, plan, base)
-    if layer.weights is not None:
-        at = layer.weights.start * size
+    fill_buffers(record, i, layout, base)
+    fill_derivatives(record, i, layout, base)
+
+
+def fill_derivatives(record: np.ndarray, i: int, layout: Layout, base: int) -> None:
+    """Let an activation's derivative be applied by the operation above, where that can, or by its own."""
+    spec = layout.specs[i]
+    below, above = layout.specs[i - 1] if i else None, layout.specs[i + 1] if i + 1 < len(layout.specs) else None
+    if spec.derivative and not (above is not None and above.propagates):
+        stored = stored_buffer(layout, i)
         set_fields(
-            record, OPERATION, weights=state.parameters.ctypes.data + at, grad_w=address_in(state.gradients, at),
-            weight_count=layer.weights.stop - layer.weights.start, at=at, bias_sums=base + plan.bias_sums,
-            by_input=int(layer.by_input),
-        )  # fmt: skip
-    if layer.bias is not None:
-        at = layer.bias.start * size
-        set_fields(
-            record, OPERATION, bias=state.parameters.ctypes.data + at, grad_b=address_in(state.gradients, at),
-            bias_count=layer.bias.stop - layer.bias.start,
-        )  # fmt: skip
-    if layer.derivative and not (above is not None and above.propagates):
-        stored = stored_buffer(plan, i)
-        set_fields(
-            record, OPERATION, derivative=layer.derivative, stored=base + stored.offset, stored_stride=stored.stride
+            record, OPERATION, derivative=spec.derivative, stored=base + stored.offset, stored_stride=stored.stride
         )
-    if below is not None and below.derivative and layer.propagates:
-        stored = stored_buffer(plan, i - 1)
+    if below is not None and below.derivative and spec.propagates:
+        stored = stored_buffer(layout, i - 1)
         set_fields(
-            record,
-            OPERATION,
-            below=below.derivative,
-            below_stored=base + stored.offset,
-            below_stored_stride=stored.stride,
-        )
+            record, OPERATION,
+            below=below.derivative, below_stored=base + stored.offset, below_stored_stride=stored.stride,
+        )  # fmt: skip
 
 
-def flops_of(layer: Layer) -> float:
-    """Of its forward pass, a sample."""
-    return 2.0 * layer.inputs * layer.outputs if layer.weights is not None else 64.0 * layer.outputs
+def fill_own(own: tuple, workspace: np.ndarray, at: int) -> None:
+    """Write an operation's own record into the workspace, eight bytes a field; a float as the bits of a float64."""
+    words = workspace[at : at + 8 * len(own)]
+    for i, value in enumerate(own):
+        words[8 * i : 8 * i + 8].view(np.float64 if isinstance(value, float) else np.int64)[0] = value
 
 
-def stored_buffer(plan: Plan, i: int) -> Buffer:
+def stored_buffer(layout: Layout, i: int) -> Buffer:
     """What the derivative of layer i is computed from."""
-    return plan.z[i] or plan.outputs[i]
+    return layout.z[i] or layout.outputs[i]
 
 
-def fill_buffers(record: np.ndarray, i: int, plan: Plan, base: int) -> None:
-    places = {"output": plan.outputs[i], "z": plan.z[i], "delta": plan.deltas[i + 1], "input_delta": plan.deltas[i]}
+def fill_buffers(record: np.ndarray, i: int, layout: Layout, base: int) -> None:
+    places = {
+        "output": layout.outputs[i],
+        "z": layout.z[i],
+        "delta": layout.deltas[i + 1],
+        "input_delta": layout.deltas[i],
+    }
     if i:
-        places["input"] = plan.outputs[i - 1]
+        places["input"] = layout.outputs[i - 1]
     for name, buffer in places.items():
         if buffer is not None:
             set_fields(record, OPERATION, **{name: base + buffer.offset, f"{name}_stride": buffer.stride})

@@ -12,6 +12,7 @@ from fastbp.compiler.arguments import Array
 from fastbp.compiler.code import code_per_dtype
 from fastbp.compiler.llvm import call, fetch, on_stack, place_of, places, put, read
 from fastbp.compiler.vector import fma, load, splat, store
+from fastbp.engine.operations.dense import DenseOwn, bias_of
 from fastbp.engine.table import Call, Network, Operation
 from fastbp.engine.walk import forward, has_raised, last_operation
 from fastbp.gemm.driver import share
@@ -44,14 +45,15 @@ def sparse_forward(real):
         c = fetch(Call, args)
         t, o = fetch(Network, c.network), fetch(Operation, c.operation)
         s = fetch(SparseRows, t.x)
-        finish = on_stack(Forward(0, 0, o.bias, o.z, o.z_stride, place_of(c.network, Network, "raised")))
+        own = fetch(DenseOwn, o.own)
+        finish = on_stack(Forward(0, 0, bias_of(o, own, size), o.z, o.z_stride, place_of(c.network, Network, "raised")))
         row_bytes = size * o.outputs
         start, rows = share(t.rows, 1, part, parts)
         for i in range(start, start + rows):
             pointers, out = s.pointers + 8 * (s.first + i), o.output + i * o.output_stride
             first, last = read(pointers, np.int64), read(pointers + 8, np.int64)
             for j in range(0, o.outputs, 4 * lanes):
-                left, at = o.outputs - j, o.weights + size * j
+                left, at = o.outputs - j, o.parameters + size * j
                 x0 = x1 = x2 = x3 = splat(real, 0.0)
                 for k in range(first, last):
                     place, value = at + read(s.columns + 8 * k, np.int64) * row_bytes, read(s.values + size * k, real)
@@ -66,8 +68,8 @@ def sparse_forward(real):
                 store(out + size * j + 64, x1, max(left - lanes, 0))
                 store(out + size * j + 128, x2, max(left - 2 * lanes, 0))
                 store(out + size * j + 192, x3, max(left - 3 * lanes, 0))
-            if o.activation != 0:
-                call(o.activation, (finish, out, o.output_stride, i, 0, 1, o.outputs))
+            if own.activation != 0:
+                call(own.activation, (finish, out, o.output_stride, i, 0, 1, o.outputs))
         return 0
 
     return sparse_forward

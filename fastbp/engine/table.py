@@ -6,7 +6,7 @@ sample; `..._stride` is the distance of their rows in bytes.
 
 from typing import NamedTuple
 
-VERSION = 5  # of these layouts; part of the name of the numba type that users' functions are compiled for
+VERSION = 6  # of these layouts; part of the name of the numba type that users' functions are compiled for
 
 
 FORWARD, BACKWARD, GRADIENT = range(3)  # the work of an operation, as a clock counts it
@@ -26,6 +26,7 @@ class Network(NamedTuple):
     m: int
     v: int
     size: int
+    kept_size: int  # elements from `parameters` on that are kept and restored together: parameters, then statistics
     batch_size: int
     x_buffer: int  # (batch_size, inputs): rows that had to be gathered or converted
     x_buffer_stride: int
@@ -102,25 +103,23 @@ class Operation(NamedTuple):
     delta_stride: int
     input_delta: int  # dC/d(input), written by the backward pass
     input_delta_stride: int
-    adds_input_delta: int  # 1: the backward pass adds to it
-    weights: int  # of an operation of the user's: all its parameters
-    weight_count: int
-    by_input: int  # 1: they lie as (inputs, outputs), 0: as (outputs, inputs), in C order
-    bias: int
-    bias_count: int
-    grad_w: int
-    grad_b: int
-    bias_sums: int  # room for the gradient of the biases where it is not stored
-    at: int  # the place of the weights in the flat vectors, in bytes; the biases follow
-    activation: int  # the forward pass of the activation
-    derivative: int  # its backward pass, where this operation applies it to `delta` itself
+    adds_to: int  # 0, or where input_delta is added once it is written: the delta of an output with several readers
+    adds_to_stride: int
+    parameters: int  # `parameter_count` of them; the first `decayed_count` are subject to weight decay
+    parameter_count: int
+    decayed_count: int
+    gradients: int
+    at: int  # the place of the parameters in the flat vectors, in bytes
+    statistics: int  # what the operation keeps beside its parameters and changes itself
+    scratch: int  # memory whose content the next operation overwrites
+    own: int  # address of a record of the operation's own
+    derivative: int  # the backward pass of its activation, where this operation applies it to `delta` itself
     stored: int  # what that derivative is computed from
     stored_stride: int
     below: int  # the backward pass of the operation below, where this one applies it to `input_delta`
     below_stored: int
     below_stored_stride: int
     number: int  # its place in the table, a key of its random numbers
-    rate: int  # address of a float64
 
 
 class Call(NamedTuple):

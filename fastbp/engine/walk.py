@@ -7,7 +7,7 @@ import numpy as np
 
 from fastbp.compiler.code import code_per_dtype
 from fastbp.compiler.jit import inner
-from fastbp.compiler.llvm import call, fetch, on_stack, read, ticks, write
+from fastbp.compiler.llvm import array_at, call, fetch, on_stack, read, ticks, write
 from fastbp.engine.table import (
     AT_RAISED,
     BACKWARD,
@@ -92,6 +92,13 @@ def backward(real):
         block = on_stack(Elementwise(o.derivative, args, o.delta, o.delta_stride, t.rows, o.outputs, size))
         share_out(region, elementwise(), block, FLOPS_PER_ELEMENT * t.rows * o.outputs)
 
+    @inner
+    def add_delta(t, o):
+        """Add the delta that an operation has written to that of an output which others read too."""
+        for k in range(t.rows):
+            target = array_at(o.adds_to + k * o.adds_to_stride, (o.inputs,), 0, real)
+            target += array_at(o.input_delta + k * o.input_delta_stride, (o.inputs,), 0, real)
+
     def backward(network, updates, region):
         t = fetch(Network, network)
         write(network + AT_UPDATES, updates)
@@ -103,6 +110,8 @@ def backward(real):
             flops = shareable(o.flops, t.rows)
             if i > 0 or o.gradient == 0 or t.wants_input_delta != 0:
                 share_out(region, o.backward, on_stack(Call(network, operation)), flops)
+                if o.adds_to != 0:
+                    add_delta(t, o)
             count(t, i, BACKWARD, began)
             if o.gradient != 0:
                 began = now(t)
@@ -145,10 +154,11 @@ def update(real):
         if t.weight_decay == 0.0:
             update_range(t, 0, t.size, 0.0, scale, region)
             return 0
-        for i in range(t.length):  # weight decay touches weights, not biases
+        for i in range(t.length):  # weight decay touches some parameters of an operation, not all
             o = fetch(Operation, t.operations + i * OPERATION_BYTES)
-            update_range(t, (o.weights - t.parameters) // size, o.weight_count, t.weight_decay, scale, region)
-            update_range(t, (o.bias - t.parameters) // size, o.bias_count, 0.0, scale, region)
+            first, rest = o.at // size, o.parameter_count - o.decayed_count
+            update_range(t, first, o.decayed_count, t.weight_decay, scale, region)
+            update_range(t, first + o.decayed_count, rest, 0.0, scale, region)
         return 0
 
     return update

@@ -15,9 +15,9 @@ from fastbp.gemm.path import Path
 from fastbp.gemm.peak import fma_peak
 from fastbp.inspect.probe import Trial
 from fastbp.inspect.report import Explanation, Row
-from fastbp.layers.custom import Custom
-from fastbp.layers.dense import Dense
-from fastbp.sequential import Sequential, check_loss
+from fastbp.network.chain import check_loss
+from fastbp.network.contract import NetworkLayer
+from fastbp.network.network import Network
 
 WORKS = {FORWARD: "forward", BACKWARD: "backward", GRADIENT: "gradient"}
 
@@ -32,7 +32,7 @@ PACKING = 12.0  # multiply-adds in the time of packing one element, as the plann
 CALL_SECONDS, TEAM_CALL_SECONDS = 0.1e-6, 0.7e-6  # dealing an operation's work to one thread, and to several
 
 
-def explain(net: Sequential, batch_size: int, *, loss: Any, optimizer: Any) -> Explanation:
+def explain(net: Network, batch_size: int, *, loss: Any, optimizer: Any) -> Explanation:
     """Where the time of a step goes: a copy of `net` is trained for about a second on shuffled random rows, at a learning
     rate of 0. What it takes to wake the threads, once for many steps, is left out; the clock itself costs some hundredths
     of a microsecond a row of the table."""
@@ -82,7 +82,8 @@ def plain_row(trial: Trial, work: str, traffic: float, seconds: float, bound: st
 
 def operation_row(trial: Trial, i: int, work: int, clock: np.ndarray) -> Row:
     o, layer, threads = trial.records[i], trial.net.layers[i], trial.threads[i]
-    path = path_of(trial.training, i, WORKS[work], threads) if isinstance(layer, Dense) else None
+    users = layer.custom == "layers"  # whose functions nobody asks for a path
+    path = None if users else path_of(trial.training, i, WORKS[work], threads)
     path = path if path is not None and path.k else None
     flops = 2.0 * path.m * path.n * path.k if path else 0.0
     traffic = float(trial.size * elements(trial, o, work, path))
@@ -90,27 +91,26 @@ def operation_row(trial: Trial, i: int, work: int, clock: np.ndarray) -> Row:
     name = f"{i} {type(layer).__name__} {o.inputs}-{o.outputs}"
     row = Row(name, WORKS[work], flops, traffic, limit, float(clock[3 * i + work]), threads=threads)
     if path is None:
-        if isinstance(layer, Custom):
+        if users:
             return row._replace(threads=1, bound="your functions")
         return row._replace(bound="functions of elements")
     row = row._replace(
         fill=path.m * path.n / path.cells, packs="A" * path.packs_a + "B" * path.packs_b, grid=(path.across, path.down),
         gradients="" if work != GRADIENT else "stored" if path.stores else "consumed",
     )  # fmt: skip
-    assert isinstance(layer, Dense)
     return row._replace(bound=bound(trial, row, path, layer))
 
 
 def elements(trial: Trial, o: Operation, work: int, path: Path | None) -> int:
     """How many an operation's work reads and writes at least."""
-    x, out, parameters = trial.batch_size * o.inputs, trial.batch_size * o.outputs, o.weight_count + o.bias_count
+    x, out, parameters = trial.batch_size * o.inputs, trial.batch_size * o.outputs, o.parameter_count
     if work == FORWARD:
         return x + parameters + (2 * out if o.z else out)
     if work == GRADIENT:
         return x + out + parameters * (2 + 2 * trial.optimizer.moments if trial.fused else 1)
-    if o.weights and not o.gradient:  # the user's: delta, x, output, parameters; delta below and gradients
+    if o.parameter_count and not o.gradient:  # the user's: delta, x, output, parameters; delta below and gradients
         return 2 * (x + out + parameters)
-    product = out + o.weight_count + (2 * x if o.below else x) if path else 0
+    product = out + o.inputs * o.outputs + (2 * x if o.below else x) if path else 0
     derivative = (2 if path else 3) * out if o.derivative else 0
     return product + derivative if path or derivative else x + out
 
@@ -118,7 +118,7 @@ def elements(trial: Trial, o: Operation, work: int, path: Path | None) -> int:
 # ----------------------------------------------------------------------------------------------------------------- bounds
 
 
-def bound(trial: Trial, row: Row, path: Path, layer: Dense) -> str:
+def bound(trial: Trial, row: Row, path: Path, layer: NetworkLayer) -> str:
     """In a few words, what takes most of a product's time besides the multiply-adds that somebody asked for."""
     ideal, seconds = trial.seconds_of(row.flops, row.threads), row.seconds
     if ideal * row.threads / trial.team >= ARITHMETIC * seconds:
@@ -130,7 +130,7 @@ def bound(trial: Trial, row: Row, path: Path, layer: Dense) -> str:
     return max(lost, key=lambda cause: lost[cause])
 
 
-def estimates(trial: Trial, row: Row, path: Path, layer: Dense, ideal: float) -> dict[str, float]:
+def estimates(trial: Trial, row: Row, path: Path, layer: NetworkLayer, ideal: float) -> dict[str, float]:
     """Seconds lost to each cause; `ideal`: those of the arithmetic alone."""
     tiles = ideal * path.cells / (path.m * path.n)
     largest_part = path.rows * path.columns

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastbp import losses
-
-if TYPE_CHECKING:
-    from fastbp.sequential import Sequential
+from fastbp.network.network import Network
 
 
-def check_gradients(net: Sequential, x: Any, y: Any, loss: Any, samples: int = 100) -> float:
+def check_gradients(net: Network, x: Any, y: Any, loss: Any, samples: int = 100) -> float:
     """The largest |gradient - central difference| / max(1, |gradient|, |difference|) over `samples` of the parameters.
 
     The parameters are spread evenly over the flat vector and left as they were; `net.gradients` holds the gradients. Made
@@ -20,7 +18,7 @@ def check_gradients(net: Sequential, x: Any, y: Any, loss: Any, samples: int = 1
     """
     loss = losses.as_loss(loss)
     with net.turn.taken("check_gradients", within=True):
-        net.refuse_read_only()
+        net.state.refuse_read_only()
         output = net.forward(x)
         _, delta = loss(output, y)
         net.backward(delta)
@@ -29,7 +27,7 @@ def check_gradients(net: Sequential, x: Any, y: Any, loss: Any, samples: int = 1
         return max(_error(net, x, y, loss, i, h) for i in places)
 
 
-def _error(net: Sequential, x: Any, y: Any, loss: losses.Loss, i: int, h: float) -> float:
+def _error(net: Network, x: Any, y: Any, loss: losses.Loss, i: int, h: float) -> float:
     was, costs = net.parameters[i], []
     for shifted in (was + h, was - h):
         net.parameters[i] = shifted

@@ -7,14 +7,14 @@ import time
 import numpy as np
 
 from fastbp import losses, optimizers
+from fastbp.engine.train import train_slice
 from fastbp.engine.memory import set_fields
 from fastbp.engine.step_paths import threads_of
 from fastbp.engine.table import NETWORK, STEP, Operation
-from fastbp.engine.train import train_slice
 from fastbp.gemm.peak import fma_peak, read_bandwidth, seconds_per_tick
-from fastbp.network.lowering import slice_block
+from fastbp.network.blocks import slice_block
+from fastbp.network.network import Network
 from fastbp.parallel.sharing_account import always_shared
-from fastbp.sequential import Sequential
 
 RUN_SECONDS = 0.02  # what one run aims at
 SECONDS = 0.8  # and all of them: the fastest counts
@@ -27,12 +27,12 @@ CACHE_BYTES = 2**25  # what a work of a step touches beyond this much comes from
 class Trial:
     """A copy of a network, in training."""
 
-    def __init__(self, net: Sequential, batch_size: int, loss: losses.Loss, optimizer: optimizers.Optimizer):
+    def __init__(self, net: Network, batch_size: int, loss: losses.Loss, optimizer: optimizers.Optimizer):
         self.net, self.optimizer, self.batch_size, self.size = net.twin(), optimizer, batch_size, net.dtype.itemsize
         self.fused = net.fuses(optimizer, batch_size)
         self.training = self.net.training(loss, optimizer, batch_size)
         self.training.learning_rate[0] = 0.0
-        self.workers = net.region_for(batch_size)
+        self.workers = net.sharing.region_for(batch_size)
         self.team, *self.threads = threads_of(self.training, self.workers)
         self.records = [Operation(*map(int, record)) for record in self.training.operations]
         self.x, self.y = random_samples(net, loss, batch_size)
@@ -77,7 +77,7 @@ class Trial:
         return traffic / read_bandwidth(threads) if traffic > CACHE_BYTES else 0.0
 
 
-def random_samples(net: Sequential, loss: losses.Loss, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+def random_samples(net: Network, loss: losses.Loss, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
     """x of normal numbers, and y of the kind that the loss takes: labels, or numbers from 0 to 1."""
     rng, rows = np.random.default_rng(0), max(batch_size, DATA_BYTES // (net.inputs * net.dtype.itemsize))
     x = rng.standard_normal((min(rows, 10_000 + batch_size), net.inputs), net.dtype)

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from fastbp import layers
 from fastbp.io import safetensors
+from fastbp.io.named import check_named
 from fastbp.layers.base import Layer
-from fastbp.layers.dense import Dense
-from fastbp.layers.dropout import Dropout
-from fastbp.layers.named import check_named
-
-if TYPE_CHECKING:
-    from fastbp.sequential import Sequential
+from fastbp.network.contract import NetworkLayer, Vectors
+from fastbp.network.network import Network
 
 
-def save(net: Sequential, path: str | os.PathLike, metadata: dict[str, Any]) -> None:
+def save(net: Network, path: str | os.PathLike, metadata: dict[str, Any]) -> None:
     """Write layers, parameters, seed and metadata."""
     safetensors.write(path, *content_of(net, metadata))
 
 
-def content_of(net: Sequential, metadata: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def content_of(net: Network, metadata: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The tensors of a model file, and what stands beside them."""
     check_named("save", net.layers)
     content = {
@@ -32,19 +30,20 @@ def content_of(net: Sequential, metadata: dict[str, Any]) -> tuple[dict[str, np.
         "seed": net.seed,
         "metadata": metadata,
     }
-    return dict(named_parameters(net)), content
+    return dict(named_tensors(net)), content
 
 
-def named_parameters(net: Sequential) -> Iterator[tuple[str, np.ndarray]]:
-    """Weights and biases by the names that a file has for them."""
+def named_tensors(net: Network) -> Iterator[tuple[str, np.ndarray]]:
+    """Tensors and statistics of all layers by the names that a file has for them, as views."""
+    vectors = Vectors(net.parameters, net.statistics)
     for i, layer in enumerate(net.layers):
-        if isinstance(layer, Dense):
-            yield f"layers.{i}.weight", layer.weight
-            if layer.bias is not None:
-                yield f"layers.{i}.bias", layer.bias
+        for tensor in (*layer.tensors, *layer.statistics):
+            view = layer.view(vectors, tensor.name)
+            assert view is not None
+            yield f"layers.{i}.{tensor.name}", view
 
 
-def load(cls: type[Sequential], path: str | os.PathLike) -> Sequential:
+def load(cls: Any, path: str | os.PathLike) -> Any:
     """The network in a file; ValueError, with the path, where it is none or is damaged."""
     tensors, content = safetensors.read(path)
     try:
@@ -54,10 +53,10 @@ def load(cls: type[Sequential], path: str | os.PathLike) -> Sequential:
                 f"got the seed {seed} and dtype {safetensors.shortened(dtype)}, expected some that fastbp has"
             )
         metadata = safetensors.entry(content, "metadata", dict)
-        layers = [
-            layer_from(i, entry, tensors, dtype) for i, entry in enumerate(safetensors.entry(content, "layers", list))
-        ]
-        net = cls(*layers, dtype=dtype, seed=seed)
+        made = [layer_from(said) for said in safetensors.entry(content, "layers", list)]
+        check_sizes(made, tensors, dtype)
+        net = cls(*made, dtype=dtype, seed=seed)
+        check_shapes(net, tensors)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{os.fspath(path)}: got no network: {error}") from error
     net.metadata = metadata
@@ -65,39 +64,51 @@ def load(cls: type[Sequential], path: str | os.PathLike) -> Sequential:
     return net
 
 
-def check_parameters(net: Sequential, tensors: Mapping[str, np.ndarray]) -> None:
+def check_sizes(made: Sequence[Layer], tensors: Mapping[str, np.ndarray], dtype: str) -> None:
+    """ValueError unless a file has tensors of the sizes that it says: a network of others would take memory for nothing."""
+    for i, layer in enumerate(made):
+        for tensor in layer.tensors:
+            if tensor.size:
+                safetensors.tensor(tensors, f"layers.{i}.{tensor.name}", tensor.shape, dtype)
+
+
+def check_shapes(net: Network, tensors: Mapping[str, np.ndarray]) -> None:
+    """ValueError unless a file has all tensors of the network."""
+    for name, values in named_tensors(net):
+        safetensors.tensor(tensors, name, values.shape, values.dtype)
+
+
+def check_parameters(net: Network, tensors: Mapping[str, np.ndarray]) -> None:
     """ValueError unless a file has the parameters of the network, all of them finite."""
-    for name, values in named_parameters(net):
+    for name, values in named_tensors(net):
         if not np.isfinite(safetensors.tensor(tensors, name, values.shape, values.dtype)).all():
             raise ValueError(f"{name}: got NaN or infinity, expected finite numbers")
 
 
-def set_parameters(net: Sequential, tensors: Mapping[str, np.ndarray]) -> None:
+def set_parameters(net: Network, tensors: Mapping[str, np.ndarray]) -> None:
     """Copy the tensors of a model file into the network, NaN and infinity too: one that diverged can be looked at."""
-    for name, values in named_parameters(net):
+    for name, values in named_tensors(net):
         values[...] = tensors[name]
 
 
-def architecture_of(layer: Layer) -> dict[str, Any]:
-    if isinstance(layer, Dropout):
-        return {"kind": "Dropout", "rate": layer.rate}
-    assert isinstance(layer, Dense)
-    return {
-        "kind": "Dense", "inputs": layer.inputs, "outputs": layer.outputs, "activation": layer.activation,
-        "bias": layer.has_bias,
-    }  # fmt: skip
+def architecture_of(layer: NetworkLayer) -> dict[str, Any]:
+    """What a file says of a layer."""
+    return {"kind": type(layer).__name__, **layer.settings()}
 
 
-def layer_from(i: int, said: Any, tensors: Mapping[str, np.ndarray], dtype: str) -> Layer:
-    """The layer that a file says is at place i. Tensors of its size are there, or it would take memory for nothing."""
+def layer_from(said: Any) -> Layer:
+    """The layer that a file says."""
     kind = safetensors.entry(said, "kind", str)
-    if kind not in ("Dense", "Dropout"):
-        raise ValueError(f"kind: got {safetensors.shortened(kind)}, expected Dense or Dropout")
-    if kind == "Dropout":
-        return Dropout(safetensors.entry(said, "rate", int, float))
-    inputs, outputs = safetensors.entry(said, "inputs", int), safetensors.entry(said, "outputs", int)
-    bias = safetensors.entry(said, "bias", bool)
-    safetensors.tensor(tensors, f"layers.{i}.weight", (outputs, inputs), dtype)
-    if bias:
-        safetensors.tensor(tensors, f"layers.{i}.bias", (outputs,), dtype)
-    return Dense(inputs, outputs, safetensors.entry(said, "activation", str), bias, weight_init="zeros")
+    known = kinds()
+    if kind not in known:
+        *others, last = known
+        raise ValueError(f"kind: got {safetensors.shortened(kind)}, expected {', '.join(others)} or {last}")
+    types = known[kind].SETTINGS or {}
+    return known[kind].from_settings(**{name: safetensors.entry(said, name, *types[name]) for name in types})
+
+
+def kinds() -> dict[str, type[Layer]]:
+    """The classes of layers that a file can name."""
+    found = [getattr(layers, name) for name in layers.__all__]
+    classes = (kind for kind in found if isinstance(kind, type) and issubclass(kind, Layer))
+    return {kind.__name__: kind for kind in classes if kind.SETTINGS is not None}

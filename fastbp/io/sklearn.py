@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from fastbp.checks import require
+from fastbp.io.named import check_known, check_named
 from fastbp.io.pieces import Linear
 from fastbp.io.tensors import as_float_array
-from fastbp.layers.base import Layer
 from fastbp.layers.dense import Dense
-from fastbp.layers.named import check_named
+from fastbp.layers.dropout import Dropout
+from fastbp.network.contract import NetworkLayer
 
 NAMES: dict[Any, str] = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
 """scikit-learn's names of the activations that it has."""
@@ -51,10 +52,11 @@ def parts_of(mlp: Any) -> list[Linear]:
 # ----------------------------------------------------------------------------------------------------- to scikit-learn
 
 
-def estimator_of(layers: Sequence[Layer], classes: Any, multilabel: bool) -> Any:
+def estimator_of(layers: Sequence[NetworkLayer], classes: Any, multilabel: bool) -> Any:
     """A fitted MLPRegressor, or the MLPClassifier of `classes` or of several labels a row; see `Sequential.to_sklearn`."""
     check_named("to_sklearn", layers, activations=False)
-    dense = [layer for layer in layers if isinstance(layer, Dense)]
+    check_known("to_sklearn", "scikit-learn", layers, (Dense, Dropout))  # a dropout does nothing there
+    dense: list[Any] = [layer for layer in layers if layer.tensors]
     settings = {"hidden_layer_sizes": [layer.outputs for layer in dense[:-1]], "activation": hidden_activation(dense)}
     weights, biases = parameters_of(dense)
     outputs = dense[-1].outputs

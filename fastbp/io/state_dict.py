@@ -10,31 +10,37 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.io import safetensors
+from fastbp.io import safetensors, torch
+from fastbp.io.named import check_known, check_named
 from fastbp.io.pieces import Linear
 from fastbp.io.tensors import as_float_array
-from fastbp.layers.base import Layer
 from fastbp.layers.dense import Dense
-from fastbp.layers.named import check_named
+from fastbp.layers.dropout import Dropout
+from fastbp.network.contract import NetworkLayer, Vectors
+from fastbp.network.network import Network
+
+NAMES: dict[type, dict[str, str]] = {Dense: {"weight": "weight", "bias": "bias"}, Dropout: {}}
+"""PyTorch's name of each tensor, by the class of the layer."""
 
 
-def module_numbers(layers: Sequence[Layer]) -> Iterator[tuple[int, Layer]]:
+def module_numbers(layers: Sequence[NetworkLayer]) -> Iterator[tuple[int, NetworkLayer]]:
     """Each layer with its place in a torch.nn.Sequential, where an activation other than identity has one of its own."""
     place = 0
     for layer in layers:
         yield place, layer
-        place += 2 if isinstance(layer, Dense) and layer.activation != "identity" else 1
+        place += 2 if layer.activation != "identity" else 1
 
 
-def state_dict(layers: Sequence[Layer], prefix: str) -> dict[str, np.ndarray]:
-    """Copies of all weights (m, n), in C order, and biases (m,), by name."""
-    check_named("state_dict", layers, activations=False)
-    tensors = {}
-    for place, layer in module_numbers(layers):
-        if isinstance(layer, Dense):
-            tensors[f"{prefix}{place}.weight"] = layer.weight.copy(order="C")
-            if layer.bias is not None:
-                tensors[f"{prefix}{place}.bias"] = layer.bias.copy()
+def state_dict(net: Network, prefix: str) -> dict[str, np.ndarray]:
+    """Copies of all tensors, in C order, by PyTorch's names."""
+    check_named("state_dict", net.layers, activations=False)
+    check_known("state_dict", "PyTorch", net.layers, NAMES)
+    tensors, vectors = {}, Vectors(net.parameters, net.statistics)
+    for place, layer in module_numbers(net.layers):
+        for tensor in layer.tensors:
+            view = layer.view(vectors, tensor.name)
+            assert view is not None
+            tensors[f"{prefix}{place}.{NAMES[type(layer)][tensor.name]}"] = view.copy(order="C")
     return tensors
 
 
@@ -61,8 +67,6 @@ def read_file(path: Path) -> tuple[Any, bool]:
     if path.suffix == ".safetensors":
         return safetensors.read_plain(path), False
     if path.suffix in (".pt", ".pth"):
-        from fastbp.io import torch
-
         return torch.load(path), True
     raise ValueError(f"tensors: got the file {path}, expected the ending .safetensors, .pt or .pth")
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from fastbp.checks import require
+from fastbp.io.named import check_known, check_named
 from fastbp.io.pieces import Linear, Part
 from fastbp.io.tensors import as_float_array
 from fastbp.kernels.activation_formulas import LEAKY_SLOPE
-from fastbp.layers.base import Layer
 from fastbp.layers.dense import Dense
 from fastbp.layers.dropout import Dropout
-from fastbp.layers.named import check_named
+from fastbp.network.contract import NetworkLayer
 
 ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "relu": ("ReLU", {}),
@@ -52,19 +52,21 @@ def load(path: Path) -> Any:
 # ----------------------------------------------------------------------------------------------------------- to PyTorch
 
 
-def module_of(layers: Sequence[Layer], dtype: str) -> Any:
+def module_of(layers: Sequence[NetworkLayer], dtype: str) -> Any:
     """A torch.nn.Sequential of these layers, with copies of their parameters, in evaluation mode."""
     torch = require_torch()
     check_named("to_torch", layers)
+    check_known("to_torch", "PyTorch", layers, MODULES)
     made = torch.nn.Sequential()
     for layer in layers:
-        if isinstance(layer, Dense):
-            made.append(linear_of(layer, getattr(torch, dtype)))
-            if layer.activation != "identity":
-                made.append(activation_module(torch.nn, layer.activation))
-        elif isinstance(layer, Dropout):
-            made.append(torch.nn.Dropout(layer.rate))
+        made.append(MODULES[type(layer)](layer, getattr(torch, dtype)))
+        if layer.activation != "identity":
+            made.append(activation_module(torch.nn, layer.activation))
     return made.eval()
+
+
+def dropout_of(layer: Dropout, dtype: Any) -> Any:
+    return require_torch().nn.Dropout(layer.rate)
 
 
 def activation_module(nn: Any, name: Any) -> Any:
@@ -82,6 +84,10 @@ def linear_of(layer: Dense, dtype: Any) -> Any:
         if layer.bias is not None:
             linear.bias.copy_(torch.from_numpy(layer.bias))
     return linear
+
+
+MODULES: dict[type, Callable[[Any, Any], Any]] = {Dense: linear_of, Dropout: dropout_of}
+"""What makes PyTorch's module of a layer and a dtype, by the class of the layer."""
 
 
 # --------------------------------------------------------------------------------------------------------- from PyTorch

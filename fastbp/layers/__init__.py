@@ -4,5 +4,6 @@ from fastbp.layers.base import Layer, layer_at
 from fastbp.layers.custom import Custom
 from fastbp.layers.dense import Dense
 from fastbp.layers.dropout import Dropout
+from fastbp.layers.scale import Scale
 
-__all__ = ["Custom", "Dense", "Dropout", "Layer", "layer_at"]  # pickles find layer_at here
+__all__ = ["Custom", "Dense", "Dropout", "Layer", "Scale", "layer_at"]

@@ -1,4 +1,4 @@
-"""The layer of the user's own, from two `@njit` functions."""
+"""Custom: an operation made of two `@njit` functions of the user's."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from fastbp.attributes import fixed
 from fastbp.checks import whole_number
 from fastbp.compiler.code import Code
 from fastbp.data.arrays import any_array
+from fastbp.engine.memory import OperationSpec
 from fastbp.engine.operations.custom import custom_backward, custom_forward
 from fastbp.layers.base import Layer
 from fastbp.layers.initial import initial
+from fastbp.network.contract import Tensor
 
 
 class Custom(Layer):
@@ -29,10 +31,12 @@ class Custom(Layer):
     network as it was before the step. `fb.check_gradients` tells whether forward and backward agree.
     """
 
+    custom = "layers"
+
     parameters_init: np.ndarray = fixed()
 
     def __init__(self, inputs: int, outputs: int, forward: Callable, backward: Callable, parameters: Any = ()):
-        super().__init__("float32", 0)
+        super().__init__()
         self.inputs = whole_number("inputs", inputs, at_least=1)
         self.outputs = whole_number("outputs", outputs, at_least=1)
         for name, function in (("forward", forward), ("backward", backward)):
@@ -40,19 +44,22 @@ class Custom(Layer):
                 raise TypeError(f"{name}: got {function!r}, expected a function compiled with @njit")
         values = any_array("parameters", parameters, "a vector of real numbers")
         self.parameters_init = initial(values, "parameters", (values.size,), 0, 0)
-        self.size = values.size
         self._functions = (forward, backward)
 
     def __repr__(self) -> str:
         return f"Custom({self.inputs}, {self.outputs}, {self._functions[0].__name__})"
 
-    def check_values(self, dtype: Any) -> None:
-        initial(self.parameters_init, "parameters", (self.size,), 0, 0, dtype)
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return (Tensor("parameters", self.parameters_init.shape, self.parameters_init, "parameters"),)
 
-    def codes(self, dtype: str) -> tuple[int, int]:
-        """The addresses of the compiled forward and backward operation."""
+    @property
+    def flops(self) -> float:
+        return 2.0 * self.inputs * self.outputs
+
+    def operation(self, dtype: str) -> OperationSpec:
         forward, backward = custom_codes(*self._functions, dtype)
-        return forward.resolve(), backward.resolve()
+        return self.spec(forward, backward)
 
 
 _numbers = itertools.count()

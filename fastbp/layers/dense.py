@@ -1,19 +1,20 @@
-"""The layer Dense."""
+"""Dense: weights, biases, an activation."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 
-from fastbp.activations import CustomActivation, as_activation
+from fastbp.activations import CustomActivation, activation_passes, as_activation
 from fastbp.attributes import fixed
 from fastbp.checks import whole_number
-from fastbp.layers.base import Layer
-from fastbp.layers.initial import copy_in, initial
-
-if TYPE_CHECKING:
-    from fastbp.sequential import Sequential
+from fastbp.engine.memory import OperationSpec
+from fastbp.engine.operations.dense import DenseOwn, dense_backward, dense_forward, dense_gradient, work_bytes
+from fastbp.layers.base import Layer, parameter
+from fastbp.layers.initial import check_initial
+from fastbp.network.contract import Tensor
 
 
 class Dense(Layer):
@@ -25,6 +26,13 @@ class Dense(Layer):
     `weight` (m, n), `bias` (m,), `weight_gradient` and `bias_gradient` are views of the network's flat vectors;
     assigning to them copies in. All else is fixed.
     """
+
+    SETTINGS: ClassVar = {"inputs": (int,), "outputs": (int,), "activation": (str,), "bias": (bool,)}
+
+    weight = parameter("weight")
+    weight_gradient = parameter("weight", gradient=True)
+    bias = parameter("bias")
+    bias_gradient = parameter("bias", gradient=True)
 
     activation: Any = fixed()
     has_bias: bool = fixed()
@@ -50,73 +58,56 @@ class Dense(Layer):
         if not isinstance(bias, bool | np.bool_):
             raise TypeError(f"bias: got {bias!r}, expected True or False")
         self.has_bias = bool(bias)
-        initial(
-            weight_init, "weight_init", (self.outputs, self.inputs), 0, 0
-        )  # refuses now what would be refused later
-        initial(bias_init, "bias_init", (self.outputs,), 0, 0)
+        check_initial(weight_init, "weight_init", (self.outputs, self.inputs))
+        check_initial(bias_init, "bias_init", (self.outputs,))
         self.weight_init, self.bias_init = weight_init, bias_init
-        self.size = self.outputs * (self.inputs + self.has_bias)  # m n weights, then m biases
+
+    @property
+    def custom(self) -> str | None:  # type: ignore[override]
+        """The activation, where it is the user's."""
+        return "activations" if isinstance(self.activation, CustomActivation) else None
 
     def __repr__(self) -> str:
         name = self.activation.name if isinstance(self.activation, CustomActivation) else self.activation
         return f"Dense({self.inputs}, {self.outputs}, activation={name!r}{'' if self.has_bias else ', bias=False'})"
 
-    def join(self, network: Sequential, start: int, inputs: int) -> None:
-        super().join(network, start, inputs)
-        self._weights = slice(start, start + self.outputs * self.inputs)
-        self._bias = slice(self._weights.stop, start + self.size)
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        weight = Tensor("weight", (self.outputs, self.inputs), self.weight_init, "weight_init")
+        bias = Tensor("bias", (self.outputs,), self.bias_init, "bias_init", decays=False)
+        return (weight, bias) if self.has_bias else (weight,)
 
-    def check_values(self, dtype: Any) -> None:
-        for name, shape in (("weight_init", (self.outputs, self.inputs)), ("bias_init", (self.outputs,))):
-            if not isinstance(values := getattr(self, name), str):
-                initial(values, name, shape, 0, 0, dtype)
+    @property
+    def flops(self) -> float:
+        return 2.0 * self.inputs * self.outputs
 
     @property
     def held_by_input(self) -> bool:
         """Whether memory holds `weight.T` in C order, as of a first layer: its forward pass reads weights input by input, and
         no pass reads them output by output, as propagating delta does."""
-        return self.owner().layers[0] is self
+        return self._place.number == 0
 
-    def _as_weight(self, vector: np.ndarray) -> np.ndarray:
-        flat = vector[self._weights]
-        if self.held_by_input:
+    def lay_out(self, tensor: Tensor, flat: np.ndarray) -> np.ndarray:
+        if tensor.name == "weight" and self.held_by_input:
             return flat.reshape(self.inputs, self.outputs).T
-        return flat.reshape(self.outputs, self.inputs)
+        return flat.reshape(tensor.shape)
 
-    @property
-    def weight(self) -> np.ndarray:
-        return self._as_weight(self.owner().parameters)
+    def operation(self, dtype: str) -> OperationSpec:
+        forward_pass, backward_pass, from_output = activation_passes(self.activation, dtype)
+        identity = self.activation == "identity"
+        activates = self.has_bias or not identity
+        return self.spec(
+            dense_forward.of(dtype), dense_backward.of(dtype), dense_gradient.of(dtype),
+            own=DenseOwn(int(self.held_by_input), int(self.has_bias), forward_pass if activates else 0),
+            work_bytes=partial(work_bytes, dtype, self.inputs, self.outputs),
+            scratch_bytes=np.dtype(dtype).itemsize * self.outputs,
+            derivative=0 if identity else backward_pass, from_output=from_output, propagates=True,
+        )  # fmt: skip
 
-    @weight.setter
-    def weight(self, values: Any) -> None:
-        copy_in("weight", self.weight, values)
+    def settings(self) -> dict[str, Any]:
+        """`bias` is kept as `has_bias`."""
+        return {"inputs": self.inputs, "outputs": self.outputs, "activation": self.activation, "bias": self.has_bias}
 
-    @property
-    def bias(self) -> np.ndarray | None:
-        return self.owner().parameters[self._bias] if self.has_bias else None
-
-    @bias.setter
-    def bias(self, values: Any) -> None:
-        copy_in("bias", self._with_bias("bias", self.bias), values)
-
-    @property
-    def weight_gradient(self) -> np.ndarray:
-        return self._as_weight(self.owner().gradients)
-
-    @weight_gradient.setter
-    def weight_gradient(self, values: Any) -> None:
-        copy_in("weight_gradient", self.weight_gradient, values)
-
-    @property
-    def bias_gradient(self) -> np.ndarray | None:
-        return self.owner().gradients[self._bias] if self.has_bias else None
-
-    @bias_gradient.setter
-    def bias_gradient(self, values: Any) -> None:
-        copy_in("bias_gradient", self._with_bias("bias_gradient", self.bias_gradient), values)
-
-    @staticmethod
-    def _with_bias(name: str, vector: np.ndarray | None) -> np.ndarray:
-        if vector is None:
-            raise ValueError(f"{name}: got an assignment, expected none: the layer was made with bias=False")
-        return vector
+    @classmethod
+    def from_settings(cls, **settings: Any) -> Dense:
+        return cls(**settings, weight_init="zeros")

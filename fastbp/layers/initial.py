@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.data import convert
-from fastbp.data.arrays import any_array
+from fastbp.data.parameters import finite_numbers
 
 GAINS = {"glorot": 1.0, "he": 2.0, "lecun": 1.0}
 
@@ -31,6 +30,19 @@ def normals(seed: int, stream: int, count: int) -> np.ndarray:
     return np.sqrt(-2.0 * np.log(u[:count])) * np.cos(2.0 * np.pi * u[count:])
 
 
+def stream_of(layer: int, tensor: int) -> int:
+    """The stream of random numbers of a layer's tensor, by their numbers; no two have the same."""
+    return 2 * layer + tensor % 2 + ((tensor // 2) << 32)
+
+
+def check_initial(init: Any, name: str, shape: tuple[int, ...], dtype: Any = np.float64) -> None:
+    """ValueError or TypeError for what `initial` would refuse."""
+    if not isinstance(init, str):
+        finite_numbers(name, init, shape, dtype)
+    elif init not in INITIALISERS:
+        raise ValueError(f"{name}: got {init!r}, expected an array or one of {', '.join(INITIALISERS)}")
+
+
 def initial(
     init: Any, name: str, shape: tuple[int, ...], seed: int, stream: int, dtype: Any = np.float64
 ) -> np.ndarray:
@@ -39,31 +51,14 @@ def initial(
     Glorot & Bengio (2010): variance 2 / (n + m); He et al. (2015): 2 / n; LeCun et al. (1998): 1 / n, for n inputs and m
     outputs; uniform within +-sqrt(3 variance), or normal.
     """
-    if isinstance(init, str):
-        scheme, _, form = init.partition("_")
-        if init not in INITIALISERS:
-            raise ValueError(f"{name}: got {init!r}, expected an array or one of {', '.join(INITIALISERS)}")
-        if init == "zeros" or len(shape) == 1:
-            return np.zeros(shape)
-        m, n = shape
-        variance = GAINS[scheme] / (0.5 * (n + m) if scheme == "glorot" else n)
-        if form == "normal":
-            return np.sqrt(variance) * normals(seed, stream, m * n).reshape(shape)
-        return np.sqrt(3.0 * variance) * (2.0 * uniforms(seed, stream, m * n).reshape(shape) - 1.0)
-    values = any_array(name, init, "real numbers")
-    if values.dtype.kind not in "iuf":
-        raise TypeError(f"{name}: got dtype {values.dtype}, expected real numbers")
-    if values.shape != shape:
-        raise ValueError(f"{name}: got shape {values.shape}, expected {shape}")
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name}: got NaN or infinity, expected finite numbers")
-    if found := convert.first_overflow(name, values, dtype):
-        raise ValueError(found)
-    return values.astype(np.float64)
-
-
-def copy_in(name: str, target: np.ndarray, values: Any) -> None:
-    """Copy real, finite numbers of its shape into `target`; whose own view comes from `net.gradients *= 2` and the like."""
-    same = isinstance(values, np.ndarray) and values.__array_interface__ == target.__array_interface__
-    if not same:
-        target[...] = initial(any_array(name, values, "real numbers"), name, target.shape, 0, 0, target.dtype)
+    if not isinstance(init, str):
+        return finite_numbers(name, init, shape, dtype)
+    check_initial(init, name, shape)
+    if init == "zeros" or len(shape) == 1:
+        return np.zeros(shape)
+    scheme, _, form = init.partition("_")
+    m, n = shape
+    variance = GAINS[scheme] / (0.5 * (n + m) if scheme == "glorot" else n)
+    if form == "normal":
+        return np.sqrt(variance) * normals(seed, stream, m * n).reshape(shape)
+    return np.sqrt(3.0 * variance) * (2.0 * uniforms(seed, stream, m * n).reshape(shape) - 1.0)

@@ -12,8 +12,11 @@ from fastbp.data import convert, mapped
 from fastbp.data.arrays import column_titles, dimensions
 from fastbp.engine.infer import evaluate_slice
 from fastbp.engine.memory import Training
-from fastbp.network.lowering import SliceBlock, configure_loss, slice_block
-from fastbp.sequential import PREDICT_ROWS, Sequential, check_loss
+from fastbp.network.blocks import SliceBlock, slice_block
+from fastbp.network.chain import check_loss
+from fastbp.network.configure import configure_loss
+from fastbp.network.network import Network
+from fastbp.network.sharing import PREDICT_ROWS
 
 TRAINING, VALIDATION = "x y sample_weight", "validation_x validation_y validation_sample_weight"
 
@@ -27,7 +30,7 @@ class Samples:
     rows: np.ndarray | None = None
 
     def __init__(
-        self, net: Sequential, loss: losses.Loss, x: Any, y: Any, weights: Any = None, names: str = TRAINING,
+        self, net: Network, loss: losses.Loss, x: Any, y: Any, weights: Any = None, names: str = TRAINING,
         minibatch: bool = False,
     ):  # fmt: skip
         check_loss(net, loss)
@@ -81,20 +84,20 @@ class Samples:
 class Evaluation:
     """The cost of a network over samples."""
 
-    def __init__(self, net: Sequential, loss: losses.Loss, samples: Samples):
+    def __init__(self, net: Network, loss: losses.Loss, samples: Samples):
         self.net, self.loss, self.samples = net, loss, samples
 
     def block(self, purpose: str = "inference") -> SliceBlock:
-        training = self.net._workspace(purpose, min(len(self.samples), PREDICT_ROWS))
+        training = self.net.workspaces.for_purpose(purpose, min(len(self.samples), PREDICT_ROWS))
         configure_loss(training, self.loss, self.net.dtype.name)
         return self.samples.block(training)
 
     def cost(self) -> float:
         net, samples = self.net, self.samples
-        workers = net.region_for(min(len(samples), PREDICT_ROWS))
-        with net._inference.here():
+        workers = net.sharing.region_for(min(len(samples), PREDICT_ROWS))
+        with net.workspaces.inference.here():
             block, in_files = self.block(), mapped.too_large(samples.x, samples.y, samples.weights)
-            for first, last in net._slices(len(samples), PREDICT_ROWS):
+            for first, last in net.sharing.calls(len(samples)):
                 block.set(first=first, last=last)
                 block.run(evaluate_slice, workers)
                 for array in in_files:
@@ -115,7 +118,7 @@ def parts_of_validation(validation_data: Any) -> tuple[Any, Any, Any]:
     return x, y, weights[0] if weights else None
 
 
-def as_validation(net: Sequential, loss: losses.Loss, validation_data: Any) -> Evaluation | None:
+def as_validation(net: Network, loss: losses.Loss, validation_data: Any) -> Evaluation | None:
     """The validation data of a fit, all of it finite; None for None."""
     if validation_data is None:
         return None

@@ -19,7 +19,6 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from fastbp.activations import CustomActivation, names
 from fastbp.callbacks.base import as_callbacks
 from fastbp.data.convert import as_weights
-from fastbp.layers.dense import Dense
 from fastbp.optimizers import Optimizer
 from fastbp.sequential import Sequential
 from fastbp.sklearn.architecture import Blueprint, checked_sizes, initial_weights, sizes_of
@@ -131,7 +130,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         check_callbacks(callbacks, validated=self.early_stopping or validation is not None)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         if not first:
-            self._network().refuse_read_only()
+            self._network().state.refuse_read_only()
         X, y, weights = self._checked(X, y, sample_weight, None if first else self.network_.dtype)
         self._learn_classes(y, classes, incremental)
         dtype = X.dtype if first else self.network_.dtype
@@ -276,7 +275,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
     @staticmethod
     def weights_in(net: Sequential) -> dict[str, Any]:
         """The attributes that hold a network and show its weights; the arrays are views of its parameters."""
-        dense = [layer for layer in net.layers if isinstance(layer, Dense)]
+        dense: list[Any] = [layer for layer in net.layers if layer.tensors]
         coefs, intercepts = [layer.weight.T for layer in dense], [layer.bias for layer in dense]
         return {"network_": net, "coefs_": coefs, "intercepts_": intercepts, "_views": (*coefs, *intercepts)}
 

@@ -9,10 +9,10 @@ import numpy as np
 import scipy.optimize
 
 from fastbp.engine.cost_gradient import gradient_slice
-from fastbp.layers.dense import Dense
-from fastbp.network.lowering import SliceBlock, configure_loss
+from fastbp.network.blocks import SliceBlock
+from fastbp.network.configure import configure_loss
+from fastbp.network.network import Network
 from fastbp.network.samples import Samples
-from fastbp.sequential import Sequential
 from fastbp.sklearn.objective import Objective
 from fastbp.sklearn.solvers import penalty_of
 from fastbp.sklearn.sparse import SparseSamples, part_of, rows_at_once, samples_of
@@ -25,19 +25,19 @@ NUMBERS_AT_ONCE = 4 << 20  # activations and deltas of the rows that one minibat
 class Cost:
     """The cost of all samples and its gradient, as a function of the parameters: float64 to float64."""
 
-    def __init__(self, net: Sequential, objective: Objective, samples: Samples, penalty: float):
-        net.refuse_read_only()
+    def __init__(self, net: Network, objective: Objective, samples: Samples, penalty: float):
+        net.state.refuse_read_only()
         self.net, self.objective, self.penalty = net, objective, penalty
         neurons = 2 * sum(layer.outputs for layer in net.layers) + net.inputs
         self.samples, self.count = samples, len(samples)
         self.rows = min(self.count, max(256, NUMBERS_AT_ONCE // neurons))
         if isinstance(samples, SparseSamples):
             self.rows = min(self.rows, rows_at_once(samples.x))
-        self.training = net._workspace("lbfgs", self.rows, stores=True)
+        self.training = net.workspaces.for_purpose("lbfgs", self.rows, stores=True)
         configure_loss(self.training, objective.loss, net.dtype.name)
         self.dense = None if isinstance(samples, SparseSamples) else samples.block(self.training)
-        self.weights = [layer._weights for layer in net.layers if isinstance(layer, Dense)]
-        self.workers, self.shares_from = net.region_for(self.rows), time.perf_counter() + FIRST_ALONE
+        self.weights = list(net.decayed())
+        self.workers, self.shares_from = net.sharing.region_for(self.rows), time.perf_counter() + FIRST_ALONE
         self.reported = np.nan
 
     def __call__(self, parameters: np.ndarray) -> tuple[float, np.ndarray]:
@@ -72,7 +72,7 @@ class Cost:
 
 
 def fit_lbfgs(
-    estimator: Any, net: Sequential, objective: Objective, X: Any, y: np.ndarray, weights: np.ndarray | None
+    estimator: Any, net: Network, objective: Objective, X: Any, y: np.ndarray, weights: np.ndarray | None
 ) -> None:
     """Train the network; sets `n_iter_` and `loss_`, warns where it did not converge. ValueError, with the weights of before,
     where the loss is not finite."""

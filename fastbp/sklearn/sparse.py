@@ -12,14 +12,15 @@ import numpy as np
 import scipy.sparse
 
 from fastbp.data import convert
-from fastbp.engine.memory import State, make_training, set_fields
+from fastbp.engine.train import train_slice
+from fastbp.engine.memory import StateArrays, make_training, set_fields
 from fastbp.engine.sparse_rows import SPARSE_ROWS, SparseRows, predict_sparse, sparse_forward
 from fastbp.engine.table import NETWORK
-from fastbp.engine.train import train_slice
 from fastbp.losses import Loss
-from fastbp.network.lowering import Description, lowered, raise_from
+from fastbp.network.blocks import Description, raise_from
+from fastbp.network.network import Network
 from fastbp.network.samples import TRAINING, Evaluation, Samples
-from fastbp.sequential import PREDICT_ROWS, Sequential
+from fastbp.network.sharing import PREDICT_ROWS
 from fastbp.training.history import History
 from fastbp.training.jobs import Plan
 from fastbp.training.run import Fit, epoch_order
@@ -47,7 +48,7 @@ def parts_of(X: Any) -> Iterator[slice]:
     return (slice(first, first + step) for first in range(0, X.shape[0], step))
 
 
-def output_of(net: Sequential, X: Any) -> np.ndarray:
+def output_of(net: Network, X: Any) -> np.ndarray:
     """The network's output for a dense or sparse X, with the same bits."""
     return Prediction(net, X.tocsr()).output() if scipy.sparse.issparse(X) else net.predict(X)
 
@@ -55,7 +56,7 @@ def output_of(net: Sequential, X: Any) -> np.ndarray:
 class Prediction:
     """The output of a network whose first layer is dense, for a sparse matrix by rows, which is read as it is."""
 
-    def __init__(self, net: Sequential, X: Any):
+    def __init__(self, net: Network, X: Any):
         X.check_format()  # whose numbers become addresses
         if not X.has_canonical_format:
             X = X.copy()
@@ -65,9 +66,10 @@ class Prediction:
             raise ValueError(found)
         self.net, self.out = net, np.empty((rows, net.outputs), dtype)
         self.entries = [X.indptr.astype(np.int64), X.indices.astype(np.int64), X.data.astype(dtype)]
-        first, *others = (lowered(layer, dtype.name) for layer in net.layers)
+        first, *others = (layer.operation(dtype.name) for layer in net.layers)
         first = first._replace(forward=sparse_forward.of(dtype.name).resolve())
-        state = State(net.parameters, net.parameters[:0], np.empty((0, 0), dtype), np.zeros(2, np.int64), net.seed)
+        s, none = net.state, np.empty((0, 0), dtype)
+        state = StateArrays(s.parameters, s.parameters[:0], none, np.zeros(2, np.int64), s.statistics, net.seed)
         at_once = min(rows, PREDICT_ROWS, rows_at_once(X))
         self.training = make_training([first, *others], state, at_once)
 
@@ -77,7 +79,7 @@ class Prediction:
         block = np.array(SparseRows(network, pointers, columns, values, 0, 0, out.address), np.int64)
         for first in range(0, len(self.out), ROWS_A_CALL):
             set_fields(block, SPARSE_ROWS, first=first, last=min(first + ROWS_A_CALL, len(self.out)))
-            self.net._run(predict_sparse, block.ctypes.data)
+            predict_sparse.of(self.net.dtype.name).run(block.ctypes.data)
             raise_from(self.training)
         return self.out
 
@@ -85,7 +87,7 @@ class Prediction:
 class SparseSamples(Samples):
     """Samples whose x is sparse; compiled code can read a `part_of` them."""
 
-    def __init__(self, net: Sequential, loss: Loss, x: Any, y: Any, weights: Any = None, names: str = TRAINING):
+    def __init__(self, net: Network, loss: Loss, x: Any, y: Any, weights: Any = None, names: str = TRAINING):
         super().__init__(net, loss, np.broadcast_to(np.zeros((), x.dtype), x.shape), y, weights, names)
         self.sparse = x
 
@@ -113,7 +115,7 @@ def part_of(samples: Samples, rows: Any) -> Samples:
     return some
 
 
-def samples_of(net: Sequential, loss: Loss, x: Any, y: Any, weights: Any = None, names: str = TRAINING) -> Samples:
+def samples_of(net: Network, loss: Loss, x: Any, y: Any, weights: Any = None, names: str = TRAINING) -> Samples:
     """Samples of a dense or sparse x."""
     kind = SparseSamples if scipy.sparse.issparse(x) else Samples
     return kind(net, loss, x, y, weights, names)
@@ -129,7 +131,7 @@ class AloneOnSparse:
         self.run = Fit(plan.net, plan.samples, plan.loss, plan.optimizer, plan.batch_size, plan.epochs, shuffle)
         self.history = plan.net.history = History()
         self.penalties: list[float] = []
-        self.diverged = not plan.net.keep_if_finite()
+        self.diverged = not plan.net.state.keep_if_finite()
         self.best_cost, self.best = np.inf, np.empty_like(self.net.parameters) if restores_best else None
         self.rows_at_once = max(1, rows_at_once(plan.samples.x) // self.run.batch_size) * self.run.batch_size
         set_fields(self.run.training.network, NETWORK, penalty=penalty)
@@ -155,7 +157,7 @@ class AloneOnSparse:
                 return
             cost, weight = cost + block["cost"], weight + block["weight"]
             self.history.steps += -(-len(part) // run.batch_size)
-        self.diverged = not self.net.keep_if_finite()
+        self.diverged = not self.net.state.keep_if_finite()
         if not self.diverged:
             self.note(cost / weight, weight, time.perf_counter() - began)
 

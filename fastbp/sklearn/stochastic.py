@@ -10,8 +10,8 @@ from sklearn.exceptions import ConvergenceWarning
 from fastbp.callbacks.base import Callback, end_fit
 from fastbp.callbacks.checkpoint import Checkpoint
 from fastbp.callbacks.early_stopping import EarlyStopping
+from fastbp.network.network import Network
 from fastbp.network.samples import VALIDATION, Evaluation
-from fastbp.sequential import Sequential
 from fastbp.sklearn.hooks import Hooks
 from fastbp.sklearn.objective import Objective
 from fastbp.sklearn.solvers import Rate, optimizer_of, penalty_of
@@ -32,7 +32,7 @@ class Epochs:
     """The training of one estimator's network."""
 
     def __init__(
-        self, estimator: Any, net: Sequential, objective: Objective, data: Data, held: Data | None, *, batch_size: int,
+        self, estimator: Any, net: Network, objective: Objective, data: Data, held: Data | None, *, batch_size: int,
         epochs: int, rate: Rate | None,
     ):  # fmt: skip
         self.net, self.objective, self.held, self.epochs, self.data = net, objective, held, epochs, data
@@ -42,7 +42,7 @@ class Epochs:
             validation = Evaluation(net, loss, samples_of(net, loss, *held, names=VALIDATION).checked(x=True))
         samples = samples_of(net, loss, *data).checked()
         if rate is not None:
-            net._rule = None  # what does not go on begins with new moments
+            net.state.restart()  # what does not go on begins with new moments
         plan = Plan(net, loss, optimizer, batch_size, epochs, samples, validation)
         self.alone = alone(plan, estimator.shuffle, penalty_of(estimator), estimator.restore_best_weights)
         self.training = self.alone.run.training
@@ -52,7 +52,7 @@ class Epochs:
         old = self.training.learning_rate[0]
         if rate != old:
             self.training.learning_rate[0] = rate
-            self.net._moments *= old / rate
+            self.net.state.rescale_moments(old / rate)
 
     def losses(self, first: int) -> list[tuple[float, float | None]]:
         """The losses and the validation losses of the epochs finished after the first so many."""

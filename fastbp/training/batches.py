@@ -10,9 +10,9 @@ from typing import Any
 from fastbp import losses, optimizers
 from fastbp.checks import whole_number
 from fastbp.data.arrays import is_array
+from fastbp.network.network import Network
 from fastbp.network.samples import Samples
 from fastbp.schedules import Constant
-from fastbp.sequential import Sequential
 from fastbp.training.rollback import RefusedData
 from fastbp.training.run import Fit
 
@@ -30,7 +30,7 @@ class Batches:
     for more than one epoch.
     """
 
-    def __init__(self, net: Sequential, loss: losses.Loss, source: Any, steps_per_epoch: int | None, epochs: int):
+    def __init__(self, net: Network, loss: losses.Loss, source: Any, steps_per_epoch: int | None, epochs: int):
         self.net, self.loss, self.source = net, loss, source
         self.once = isinstance(source, Iterator)
         self.limit = None

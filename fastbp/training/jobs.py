@@ -13,11 +13,12 @@ from fastbp.compiler.llvm import value_in
 from fastbp.engine import jobs
 from fastbp.engine.memory import set_fields, zeros_apart
 from fastbp.engine.table import NETWORK
-from fastbp.network.lowering import SliceBlock, raise_from
+from fastbp.network.blocks import SliceBlock, raise_from
+from fastbp.network.network import Network
 from fastbp.network.samples import Evaluation, Samples
+from fastbp.network.sharing import PREDICT_ROWS
 from fastbp.parallel.region import region
 from fastbp.schedules import Constant
-from fastbp.sequential import PREDICT_ROWS, Sequential
 from fastbp.training.rollback import Snapshot
 from fastbp.training.run import FIRST_ALONE, GUESSED_SECONDS, SLICE_SECONDS, Fit
 
@@ -30,7 +31,7 @@ LONG_EPOCH = 100_000  # rows; their order takes 8 bytes each
 class Plan(NamedTuple):
     """One network and what it is to be trained with, checked."""
 
-    net: Sequential
+    net: Network
     loss: losses.Loss
     optimizer: optimizers.Optimizer
     batch_size: int

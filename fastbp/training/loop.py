@@ -11,8 +11,9 @@ from fastbp.callbacks import Progress, as_callbacks, end_fit
 from fastbp.callbacks.checkpoint import Checkpoint
 from fastbp.checks import whole_number
 from fastbp.data.mapped import read_in_any_order
+from fastbp.network.chain import check_loss
+from fastbp.network.network import Network
 from fastbp.network.samples import Evaluation, Samples, as_validation
-from fastbp.sequential import Sequential, check_loss
 from fastbp.training.batches import Batches, BatchFit, are_batches
 from fastbp.training.history import History
 from fastbp.training.metrics import as_metrics, for_samples
@@ -25,7 +26,7 @@ BATCH_SIZE = 32  # unless the user says otherwise
 
 
 def fit(
-    net: Sequential,
+    net: Network,
     x: Any,
     y: Any,
     *,
@@ -116,7 +117,7 @@ class Task(NamedTuple):
 
 
 def task_of_rows(
-    net: Sequential, samples: Samples, loss: losses.Loss, optimizer: Any, batch_size: int, epochs: int, shuffle: bool
+    net: Network, samples: Samples, loss: losses.Loss, optimizer: Any, batch_size: int, epochs: int, shuffle: bool
 ) -> Task:
     settings = {"rows": len(samples), "batch_size": batch_size, "shuffle": shuffle}
     return Task(samples, settings, partial(Fit, net, samples, loss, optimizer, batch_size, epochs, shuffle))
@@ -188,7 +189,7 @@ def begin(run: Fit, before: Snapshot, watchers: tuple, checkpoint: Checkpoint | 
         before.restore(run.net)
         raise
     if run.history.cost:
-        run.net.keep_if_finite()
+        run.net.state.keep_if_finite()
     return ended
 
 

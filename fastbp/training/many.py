@@ -13,9 +13,10 @@ from fastbp.callbacks import EarlyStopping, Progress
 from fastbp.checks import one_each, whole_number
 from fastbp.data import convert
 from fastbp.engine.jobs import NOT_FINITE
+from fastbp.network.chain import check_loss
+from fastbp.network.network import Network
 from fastbp.network.samples import TRAINING, VALIDATION, Evaluation, Samples, parts_of_validation
 from fastbp.parallel.region import region
-from fastbp.sequential import Sequential, check_loss
 from fastbp.training.history import History
 from fastbp.training.jobs import Plan, Work, train
 
@@ -23,7 +24,7 @@ __all__ = ["fit_many"]
 
 
 def fit_many(
-    networks: Iterable[Sequential],
+    networks: Iterable[Network],
     x: Any,
     y: Any,
     *,
@@ -101,26 +102,26 @@ class Shared:
         self.y, self.weights, self.names = y, weights, names
         self._known: dict[tuple, Samples] = {}
 
-    def samples(self, net: Sequential, loss: losses.Loss) -> Samples:
+    def samples(self, net: Network, loss: losses.Loss) -> Samples:
         key = (loss, net.inputs, net.outputs, net.dtype)
         if key not in self._known:
             self._known[key] = Samples(net, loss, self.x, self.y, self.weights, self.names)
         return self._known[key]
 
 
-def checked_networks(networks: Any) -> list[Sequential]:
-    if isinstance(networks, Sequential) or not isinstance(networks, Iterable):
+def checked_networks(networks: Any) -> list[Network]:
+    if isinstance(networks, Network) or not isinstance(networks, Iterable):
         raise TypeError(f"networks: got {type(networks).__name__}, expected a list of fastbp.Sequential")
     nets = list(networks)
     if not nets:
         raise ValueError("networks: got none, expected at least one")
     places: dict[int, int] = {}
     for i, net in enumerate(nets):
-        if not isinstance(net, Sequential):
+        if not isinstance(net, Network):
             raise TypeError(f"networks: got {type(net).__name__} at place {i}, expected fastbp.Sequential")
         if places.setdefault(id(net), i) != i:
             raise ValueError(f"networks: got the same network at places {places[id(net)]} and {i}, expected each once")
-        net.refuse_read_only()
+        net.state.refuse_read_only()
         if not np.isfinite(net.parameters).all():
             raise ValueError(f"networks: got NaN or infinity in the parameters at place {i}, expected finite numbers")
     return nets

@@ -10,12 +10,12 @@ import numpy as np
 from fastbp import losses
 from fastbp.compiler.code import call_code
 from fastbp.data import mapped
-from fastbp.engine.shuffle import SHUFFLE_STREAM, shuffle
 from fastbp.engine.train import train_slice
-from fastbp.network.lowering import configure
+from fastbp.engine.shuffle import SHUFFLE_STREAM, shuffle
+from fastbp.network.configure import configure
+from fastbp.network.network import Network
 from fastbp.network.samples import Samples
 from fastbp.schedules import Constant
-from fastbp.sequential import Sequential
 from fastbp.training.history import History
 from fastbp.training.rollback import RefusedData
 
@@ -24,7 +24,7 @@ SLICE_SECONDS = 0.05  # what one compiled call aims at: it lasts less than 0.1 s
 FIRST_ALONE = 0.02  # seconds of an estimator's fit on one thread: one that is over sooner need not wait for busy cores
 
 
-def epoch_order(net: Sequential, rows: int) -> np.ndarray:
+def epoch_order(net: Network, rows: int) -> np.ndarray:
     """The row numbers of the next epoch, shuffled; depends on the network's seed and how often it was shuffled alone."""
     net.epochs_shuffled += 1
     order = np.empty(rows, np.int64)
@@ -36,15 +36,15 @@ class Fit:
     """One call of `fit`: what it was given, and the state of its run."""
 
     def __init__(
-        self, net: Sequential, samples: Samples, loss: losses.Loss, optimizer: Any, batch_size: int, epochs: int,
+        self, net: Network, samples: Samples, loss: losses.Loss, optimizer: Any, batch_size: int, epochs: int,
         shuffle: bool,
     ):  # fmt: skip
         self.net, self.samples, self.loss = net, samples, loss
         self.optimizer, self.epochs, self.shuffle = optimizer, epochs, shuffle
         self.batch_size = min(batch_size, len(samples))
         self.steps_per_epoch = -(-len(samples) // self.batch_size)
-        net.region_for(self.batch_size)  # fails, where it does, before anything changes
-        net._use_optimizer(optimizer)
+        net.sharing.region_for(self.batch_size)  # fails, where it does, before anything changes
+        net.use(optimizer)
         self.make_room()
         self.block = samples.block(self.training)
         self.in_files = mapped.too_large(samples.x, samples.y, samples.weights)
@@ -58,13 +58,13 @@ class Fit:
         """A workspace for minibatches of the batch size."""
         net, batch_size = self.net, self.batch_size
         fused = net.fuses(self.optimizer, batch_size)
-        self.training = net._workspace("fit", batch_size, stores=not fused)
+        self.training = net.workspaces.for_purpose("fit", batch_size, stores=not fused)
         configure(self.training, self.loss, self.optimizer, net.dtype.name, fused)
-        self.workers = net.region_for(batch_size)
+        self.workers = net.sharing.region_for(batch_size)
 
     def first_guess(self) -> int:
         """Steps for the first compiled call: some thousandths of a second, as a rule."""
-        flops = 6.0 * self.batch_size * sum(layer.inputs * layer.outputs for layer in self.net.layers)
+        flops = 3.0 * self.batch_size * self.net.sharing.flops
         return max(1, int(GUESSED_SECONDS / (flops / 1e10 + 5e-6)))
 
     def run_epoch(self, epoch: int) -> None:
@@ -91,7 +91,9 @@ class Fit:
 
     def end_epoch(self, epoch: int, began: float) -> None:
         """What it leaves in the history."""
-        if not self.net.keep_if_finite(epoch + 1 < self.epochs):  # the last update's doing: no cost has shown it yet
+        if not self.net.state.keep_if_finite(
+            epoch + 1 < self.epochs
+        ):  # the last update's doing: no cost has shown it yet
             self.stop(epoch, self.steps_per_epoch - 1)
         self.history.seconds.append(time.perf_counter() - began)
         self.history.cost.append(self.block["cost"] / self.block["weight"])

@@ -12,20 +12,44 @@ Threads share the neurons wherever that costs little more than another share: wh
 then stays in the cache of one core from forward over backward to the next step's forward.
 """
 
+from typing import NamedTuple
+
+from numba import types
+
 from fastbp.compiler.code import code_per_dtype
 from fastbp.compiler.jit import inner
 from fastbp.compiler.llvm import call, fetch, on_stack
-from fastbp.engine.table import AT_RAISED, Call, Network, Operation
-from fastbp.gemm.driver import Product, product, share
+from fastbp.engine.operations.base import input_of, operands, update_vector, updated
+from fastbp.engine.table import AT_RAISED
+from fastbp.gemm.driver import Product, product, work_bound
 from fastbp.kernels.activation_passes import Backward, Forward, size_and_lanes
 from fastbp.kernels.dense import ColumnSums, column_sums
-from fastbp.kernels.update_rules import CONSTANTS_BYTES, Updated
+
+
+class DenseOwn(NamedTuple):
+    """A dense operation's own record. Its parameters are m n weights, then m biases if it has them."""
+
+    by_input: int  # 1: the weights lie as (inputs, outputs), 0: as (outputs, inputs), in C order
+    has_bias: int
+    activation: int  # address of its forward pass; 0: none
+
+
+def work_bytes(dtype: str, n: int, m: int, batch_size: int) -> int:
+    """Bytes that each part of the operation's products packs into."""
+    real, K = getattr(types, dtype), batch_size
+    return max(work_bound(real, *sizes) for sizes in ((K, m, n), (m, n, K), (n, m, K), (K, n, m)))
 
 
 @inner
-def weight_strides(o, size):
+def weight_strides(o, own, size):
     """(bytes from the weights of one output to those of the next, the same for inputs)."""
-    return (size, size * o.outputs) if o.by_input != 0 else (size * o.inputs, size)
+    return (size, size * o.outputs) if own.by_input != 0 else (size * o.inputs, size)
+
+
+@inner
+def bias_of(o, own, size):
+    """The address of the biases; 0 without any."""
+    return o.parameters + size * o.outputs * o.inputs if own.has_bias != 0 else 0
 
 
 @code_per_dtype
@@ -33,14 +57,13 @@ def dense_forward(real):
     size = real.bitwidth // 8
 
     def dense_forward(args, part, parts):
-        c = fetch(Call, args)
-        t, o = fetch(Network, c.network), fetch(Operation, c.operation)
-        x, x_stride = (t.x, t.x_stride) if o.input == 0 else (o.input, o.input_stride)
-        finish_args = on_stack(Forward(0, 0, o.bias, o.z, o.z_stride, c.network + AT_RAISED))
-        to_output, from_input = weight_strides(o, size)
-        left, right, out = (x, x_stride, size), (o.weights, from_input, to_output), (o.output, o.output_stride)
+        network, t, o = operands(args)
+        own, (x, x_stride) = fetch(DenseOwn, o.own), input_of(t, o)
+        finish_args = on_stack(Forward(0, 0, bias_of(o, own, size), o.z, o.z_stride, network + AT_RAISED))
+        to_output, from_input = weight_strides(o, own, size)
+        left, right, out = (x, x_stride, size), (o.parameters, from_input, to_output), (o.output, o.output_stride)
         sizes, work = (t.rows, o.outputs, o.inputs), (t.work, t.work_pitch)
-        p = on_stack(Product(*left, *right, *out, *sizes, 0, o.activation, finish_args, *work, 1, 0))
+        p = on_stack(Product(*left, *right, *out, *sizes, 0, own.activation, finish_args, *work, 1, 0))
         call(product(real), (p, part, parts))
         return 0
 
@@ -52,27 +75,17 @@ def dense_backward(real):
     size = real.bitwidth // 8
 
     def dense_backward(args, part, parts):
-        c = fetch(Call, args)
-        t, o = fetch(Network, c.network), fetch(Operation, c.operation)
+        network, t, o = operands(args)
         if o.input_delta != 0 and (o.input != 0 or t.wants_input_delta != 0):
-            finish_args = on_stack(Backward(0, 0, o.below_stored, o.below_stored_stride, c.network + AT_RAISED))
-            left, right = (o.delta, o.delta_stride, size), (o.weights, *weight_strides(o, size))
+            own = fetch(DenseOwn, o.own)
+            finish_args = on_stack(Backward(0, 0, o.below_stored, o.below_stored_stride, network + AT_RAISED))
+            left, right = (o.delta, o.delta_stride, size), (o.parameters, *weight_strides(o, own, size))
             out, sizes = (o.input_delta, o.input_delta_stride), (t.rows, o.inputs, o.outputs)
-            finish = (o.adds_input_delta, o.below, finish_args)
-            p = on_stack(Product(*left, *right, *out, *sizes, *finish, t.work, t.work_pitch, 1, 0))
+            p = on_stack(Product(*left, *right, *out, *sizes, 0, o.below, finish_args, t.work, t.work_pitch, 1, 0))
             call(product(real), (p, part, parts))
         return 0
 
     return dense_backward
-
-
-@inner
-def updated(t, o, at, stride, biases):
-    """The Updated of an operation's weights, or of its biases, which do not decay."""
-    m, v = t.m + at if t.m != 0 else 0, t.v + at if t.v != 0 else 0
-    decay = 0.0 if biases else t.weight_decay
-    constants = t.constants + CONSTANTS_BYTES if biases else t.constants
-    return Updated(t.parameters + at, m, v, stride, constants, decay, 1.0, t.clip_value)
 
 
 @code_per_dtype
@@ -80,33 +93,30 @@ def dense_gradient(real):
     size, lanes = size_and_lanes(real)
 
     def dense_gradient(args, part, parts):
-        c = fetch(Call, args)
-        t, o = fetch(Network, c.network), fetch(Operation, c.operation)
-        x, x_stride = (t.x, t.x_stride) if o.input == 0 else (o.input, o.input_stride)
+        _, t, o = operands(args)
+        own, (x, x_stride) = fetch(DenseOwn, o.own), input_of(t, o)
         work, rows, columns, across = (t.work, t.work_pitch), o.outputs, o.inputs, parts
         left, right = (o.delta, size, o.delta_stride), (x, x_stride, size)
-        if o.by_input != 0:
+        if own.by_input != 0:
             left, right = (x, size, x_stride), (o.delta, o.delta_stride, size)
             rows, columns, across = o.inputs, o.outputs, 1
         sizes, row = (rows, columns, t.rows), size * columns
         if t.updates != 0:
-            weights = on_stack(updated(t, o, o.at, row, False))
+            weights = on_stack(updated(t, o.at, row, True))
             p = on_stack(
-                Product(*left, *right, o.weights, row, *sizes, 0, t.update_pass, weights, *work, across, t.strips)
+                Product(*left, *right, o.parameters, row, *sizes, 0, t.update_pass, weights, *work, across, t.strips)
             )
         else:
-            p = on_stack(Product(*left, *right, o.grad_w, row, *sizes, 0, 0, 0, *work, across, 0))
+            p = on_stack(Product(*left, *right, o.gradients, row, *sizes, 0, 0, 0, *work, across, 0))
         call(product(real), (p, part, parts))
-        if o.bias != 0:
-            sums = o.bias_sums if t.updates != 0 else o.grad_b
+        if own.has_bias != 0:
+            sums = o.scratch if t.updates != 0 else o.gradients + row * rows
             call(
                 column_sums(real),
                 (on_stack(ColumnSums(o.delta, o.delta_stride, t.rows, o.outputs, sums, 0)), part, parts),
             )
             if t.updates != 0:
-                start, columns = share(o.outputs, lanes, part, parts)
-                biases = on_stack(updated(t, o, o.at + row * rows, 0, True))
-                call(t.update_pass, (biases, sums + size * start, 0, 0, start, 1, columns))
+                update_vector(t, o.at + row * rows, sums, o.outputs, False, size, lanes, part, parts)
         return 0
 
     return dense_gradient

@@ -9,13 +9,14 @@ In inference the output is the input.
 """
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 
 from fastbp.compiler.code import code_per_dtype
 from fastbp.compiler.jit import inner
 from fastbp.compiler.llvm import fetch, read, write
-from fastbp.engine.table import Call, Network, Operation
+from fastbp.engine.operations.base import input_of, operands
 from fastbp.gemm.driver import share
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -42,6 +43,18 @@ def uniform(key, element):
     return np.float64(mixed(key + np.uint64(element + 1) * GOLDEN) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
+class DropoutOwn(NamedTuple):
+    """A dropout operation's own record."""
+
+    rate: int  # address of a float64
+
+
+@inner
+def rate_now(t, o):
+    """The rate in training, 0 otherwise."""
+    return read(fetch(DropoutOwn, o.own).rate, np.float64) if t.trains != 0 else 0.0
+
+
 @functools.cache  # compiled once for all that use it
 def masked_copy(real):
     size = real.bitwidth // 8
@@ -63,11 +76,10 @@ def dropout_forward(real):
     copy = masked_copy(real)
 
     def dropout_forward(args, part, parts):
-        c = fetch(Call, args)
-        t, o = fetch(Network, c.network), fetch(Operation, c.operation)
-        x, x_stride = (t.x, t.x_stride) if o.input == 0 else (o.input, o.input_stride)
+        _, t, o = operands(args)
+        x, x_stride = input_of(t, o)
         first, rows = share(t.rows, 1, part, parts)
-        rate = read(o.rate, np.float64) if t.trains != 0 else 0.0
+        rate = rate_now(t, o)
         key = stream_key(t.seed, read(t.counters + 8, np.int64), o.number)
         copy(o.output, o.output_stride, x, x_stride, first, rows, o.outputs, key, rate)
         return 0
@@ -80,10 +92,9 @@ def dropout_backward(real):
     copy = masked_copy(real)
 
     def dropout_backward(args, part, parts):
-        c = fetch(Call, args)
-        t, o = fetch(Network, c.network), fetch(Operation, c.operation)
+        _, t, o = operands(args)
         first, rows = share(t.rows, 1, part, parts)
-        rate = read(o.rate, np.float64) if t.trains != 0 else 0.0
+        rate = rate_now(t, o)
         key = stream_key(t.seed, read(t.counters + 8, np.int64), o.number)
         copy(o.input_delta, o.input_delta_stride, o.delta, o.delta_stride, first, rows, o.outputs, key, rate)
         return 0

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
+from fastbp.io.named import check_known, check_named
 from fastbp.io.onnx.activations import activate
-from fastbp.io.onnx.graph import Graph, node
-from fastbp.io.state_dict import module_numbers, state_dict
-from fastbp.layers.base import Layer
+from fastbp.io.onnx.graph import Graph, Value, node
+from fastbp.io.state_dict import module_numbers
 from fastbp.layers.dense import Dense
-from fastbp.layers.named import check_named
+from fastbp.layers.dropout import Dropout
+from fastbp.layers.scale import Scale
+from fastbp.network.contract import NetworkLayer, Vectors
+from fastbp.network.network import Network
 
 OUTPUTS = {
     "softmax": lambda value: node("Softmax", value, axis=1),
@@ -21,19 +22,34 @@ OUTPUTS = {
 }
 
 
-def model_of(layers: Sequence[Layer], dtype: np.dtype, output: str | None) -> Any:
-    """The ModelProto of layers without dropout; parameters have the names of the state_dict."""
+def gemm(value: Value, layer: NetworkLayer, weight: Value, bias: Value | None = None) -> Value:
+    return node("Gemm", value, weight, *([] if bias is None else [bias]), transB=1)
+
+
+def nothing(value: Value, layer: NetworkLayer) -> Value:
+    return value
+
+
+def product(value: Value, layer: NetworkLayer, factors: Value) -> Value:
+    return node("Mul", value, factors)
+
+
+NODES: dict[type, Callable[..., Value]] = {Dense: gemm, Dropout: nothing, Scale: product}
+"""What writes a layer without its activation, from its input and its tensors, by the class of the layer."""
+
+
+def model_of(net: Network, output: str | None) -> Any:
+    """The ModelProto of a network without dropout; parameters have the names of the state_dict."""
     if output is not None and output not in OUTPUTS:
         raise ValueError(f"output: got {output!r}, expected None or one of {', '.join(OUTPUTS)}")
-    check_named("to_onnx", layers)
-    graph = Graph(dtype, layers[0].inputs)
-    tensors = {name: graph.tensor(name, array) for name, array in state_dict(layers, "").items()}
+    check_named("to_onnx", net.layers)
+    check_known("to_onnx", "ONNX", net.layers, NODES)
+    graph, vectors = Graph(net.dtype, net.inputs), Vectors(net.parameters, net.statistics)
     value = graph.x
-    for place, layer in module_numbers(layers):
-        if isinstance(layer, Dense):
-            bias = [tensors[f"{place}.bias"]] if layer.has_bias else []
-            value = node("Gemm", value, tensors[f"{place}.weight"], *bias, transB=1)
-            value = activate(value, layer.activation)
+    for place, layer in module_numbers(net.layers):
+        views = {tensor.name: layer.view(vectors, tensor.name) for tensor in layer.tensors}
+        tensors = [graph.tensor(f"{place}.{name}", view) for name, view in views.items()]
+        value = activate(NODES[type(layer)](value, layer, *tensors), layer.activation)
     if output is not None:
         OUTPUTS[output](value)
-    return graph.model(layers[-1].outputs)
+    return graph.model(net.outputs)
