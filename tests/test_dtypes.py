@@ -184,10 +184,10 @@ TRAINERS = {
 def test_a_hyper_parameter_that_the_network_cannot_hold_is_named(case, call):
     loss, optimizer, message = NUMBERS[case]
     net = network()
-    before, rule = net.parameters.tobytes(), net._rule
+    before, rule = net.parameters.tobytes(), net.state.rule
     with pytest.raises(ValueError, match=message):
         TRAINERS[call](net, loss, optimizer)
-    assert (net.parameters.tobytes(), net._rule) == (before, rule)
+    assert (net.parameters.tobytes(), net.state.rule) == (before, rule)
     TRAINERS[call](network("float64"), loss, optimizer)
 
 

@@ -162,7 +162,7 @@ def shared_hash(name, sizes, by_hand=False):
     """Of parameters and moments after two minibatches and a smaller one."""
     dtype, optimizer, batch = SHARED[name]
     net, rows = shared_network(SHARED_SIZES[sizes], dtype), 2 * batch + batch // 3
-    assert net.region_for(batch) != 0, "too small for a team"
+    assert net.sharing.region_for(batch) != 0, "too small for a team"
     x, y = numbers((rows, net.inputs), np.dtype(dtype), seed=14), np.arange(rows) * 7 % 11 % net.outputs
     if by_hand:
         for k in range(0, rows, batch):
@@ -170,7 +170,7 @@ def shared_hash(name, sizes, by_hand=False):
             net.step(optimizer)
     else:
         net.fit(x, y, optimizer=optimizer, batch_size=batch, shuffle=False)
-    return hashlib.sha256(net.parameters.tobytes() + net._moments.tobytes()).hexdigest()[:16]
+    return hashlib.sha256(net.parameters.tobytes() + net.state.moments.tobytes()).hexdigest()[:16]
 
 
 def shared_hashes(threads):

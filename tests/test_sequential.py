@@ -175,8 +175,8 @@ def test_evaluate_names_what_is_not_finite_and_what_does_not_fit():
 
 def test_only_networks_whose_work_is_worth_it_enter_the_parallel_region():
     large = fb.Sequential(fb.Dense(300, 256), fb.Dense(256, 10))
-    assert large.region_for(128) != 0
-    assert large.region_for(1) == network().region_for(32) == 0
+    assert large.sharing.region_for(128) != 0
+    assert large.sharing.region_for(1) == network().sharing.region_for(32) == 0
 
 
 # -------------------------------------------------------------------------------------------------------------- by hand
@@ -372,7 +372,7 @@ def test_parameters_that_do_not_fit_their_layer_are_refused(tmp_path, weight):
     pytest.importorskip("safetensors")
     from fastbp.io import safetensors
 
-    layers = [{"kind": "Dense", "inputs": 3, "outputs": 2, "bias": False}]
+    layers = [{"kind": "Dense", "inputs": 3, "outputs": 2, "activation": "identity", "bias": False}]
     content = {"layers": layers, "dtype": "float32", "seed": 0, "metadata": {}}
     safetensors.write(tmp_path / "odd.safetensors", {"layers.0.weight": weight}, content)
     with pytest.raises(

@@ -43,8 +43,8 @@ def network(dtype="float32", seed=1):
 def outcome(net):
     history = net.history
     measured = (history.cost, history.validation_cost, history.metrics, history.learning_rate, history.steps)
-    counters = (net._counters.tolist(), net.epochs_shuffled, net._rule)
-    return net.parameters.tobytes(), net._moments.tobytes(), counters, measured
+    counters = (net.state.counters.tolist(), net.epochs_shuffled, net.state.rule)
+    return net.parameters.tobytes(), net.state.moments.tobytes(), counters, measured
 
 
 def nothing(y, output):
@@ -173,7 +173,7 @@ class TestRefusals:
         ):
             train(net, [fb.Checkpoint(tmp_path / "run")], **settings)
         assert net.parameters.tobytes() == twin.parameters.tobytes()
-        assert net._rule is None
+        assert net.state.rule is None
 
     def test_fewer_epochs_than_it_has(self, tmp_path):
         train(network(), [fb.Checkpoint(tmp_path / "run")], epochs=3)
@@ -232,7 +232,7 @@ class TestRefusals:
 
 def everything(net):
     """What a refused fit must leave alone; `seconds` included, and not None where a fit was before."""
-    return outcome(net) if net.history else (net.parameters.tobytes(), net._rule, net._moments.size, net.history)
+    return outcome(net) if net.history else (net.parameters.tobytes(), net.state.rule, net.state.moments.size, net.history)
 
 
 class TestAfterAFailure:
@@ -384,7 +384,7 @@ SCRIPT = """
     history = net.fit(
         x, y, "mean_squared_error", optimizer, epochs=20, validation_data=(x[:50], y[:50]), callbacks=callbacks, metrics=metric
     )
-    for array in (net.parameters, net._moments, net._counters, history.cost, history.validation_cost,
+    for array in (net.parameters, net.state.moments, net.state.counters, history.cost, history.validation_cost,
                   history.metrics["metric"], history.learning_rate, history.steps):
         print(np.asarray(array).tobytes().hex())
 """

@@ -273,7 +273,7 @@ WITHOUT_THREADS = """
     training = net.training("softmax_cross_entropy", "sgd")
 
     def state():
-        return [a.tobytes() for a in (net.parameters, net._moments, net._counters)], net._rule, net._rows, net.history
+        return [a.tobytes() for a in (net.parameters, net.state.moments, net.state.counters)], net.state.rule, net._rows, net.history
 
     def try_(work):
         before = state()

@@ -78,7 +78,7 @@ def with_activation():
 
 
 def state(net):
-    return [a.tobytes() for a in (net.parameters, net._moments, net._counters)]
+    return [a.tobytes() for a in (net.parameters, net.state.moments, net.state.counters)]
 
 
 NETWORKS = {"layer": with_layer, "activation": with_activation}
@@ -288,4 +288,4 @@ def test_a_user_may_catch_it_in_compiled_code():
         return count
 
     assert failures(training, spoiled(X, FORWARD), Y) == 1
-    assert net._counters.tolist() == [2, 2]
+    assert net.state.counters.tolist() == [2, 2]

@@ -241,7 +241,7 @@ def test_the_same_bits_for_any_number_of_threads(threads):
     def run(way, count):
         threads(count)
         net = large_network()
-        assert net.region_for(128) != 0
+        assert net.sharing.region_for(128) != 0
         way(net, *large_data(), fb.Adam(), 128)
         return net.parameters.tobytes()
 

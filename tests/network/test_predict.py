@@ -10,7 +10,7 @@ import pytest
 from reference import LAYOUTS, numbers
 
 import fastbp as fb
-from fastbp.sequential import PREDICT_ROWS
+from fastbp.network.sharing import PREDICT_ROWS
 
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 X = numbers((300, 5), F32, seed=5)
@@ -26,7 +26,7 @@ def ready(dtype="float32", seed=3):
     net = network(dtype, seed)
     for x_dtype in (F32, F64):
         net.predict(np.ones((1, 5), x_dtype))
-    assert set(net._few) == {F32, F64}
+    assert set(net._small) == {F32, F64}
     return net
 
 
@@ -89,7 +89,7 @@ def test_nothing_but_the_output_is_kept_of_a_prediction(monkeypatch):
 def test_a_network_that_uses_all_threads_for_one_row_has_no_short_way():
     net = fb.Sequential(fb.Dense(2000, 1000))
     net.predict(np.ones((1, 2000), F32))
-    assert net._few == {}
+    assert net._small == {}
 
 
 @pytest.mark.parametrize("sizes", [(300, 256, 10), (20, 30, 10)], ids=str)

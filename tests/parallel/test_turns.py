@@ -54,8 +54,8 @@ def beside(train, do):
 
 def state_of(net):
     return (
-        [a.tobytes() for a in (net.parameters, net._moments, net._counters)],
-        net._rule,
+        [a.tobytes() for a in (net.parameters, net.state.moments, net.state.counters)],
+        net.state.rule,
         net.epochs_shuffled,
         net.history,
     )
@@ -254,7 +254,7 @@ def test_threads_with_one_training_take_turns_or_are_refused():
     for thread in threads:
         thread.join()
     assert len(made) + len(refused) == 600
-    assert net._counters[0] == 400 * len(made)
+    assert net.state.counters[0] == 400 * len(made)
     assert np.isfinite(net.parameters).all()
 
 

@@ -27,7 +27,7 @@ def batches(size=32, *arrays):
 def outcome(net):
     history = net.history
     measured = (history.cost, history.learning_rate, history.validation_cost, history.metrics, history.steps)
-    return net.parameters.tobytes(), net._moments.tobytes(), net._counters.tolist(), measured
+    return net.parameters.tobytes(), net.state.moments.tobytes(), net.state.counters.tolist(), measured
 
 
 SOURCES = {
@@ -107,7 +107,7 @@ def test_what_is_refused_leaves_the_network(arguments, error, message):
     with pytest.raises(error, match=message):
         net.fit(**arguments)
     assert net.parameters.tobytes() == twin.parameters.tobytes()
-    assert net._counters.tolist() == twin._counters.tolist()
+    assert net.state.counters.tolist() == twin.state.counters.tolist()
 
 
 @pytest.mark.parametrize(

@@ -45,8 +45,8 @@ def state(net):
     """All that a second fit depends on, and what the history says; not the seconds."""
     h = net.history
     numbers_of = (h.cost, h.validation_cost, h.learning_rate, h.steps) if h else ()
-    arrays = (net.parameters.tobytes(), net._moments.tobytes(), net._counters.tolist())
-    return *arrays, net.epochs_shuffled, net._rule, *numbers_of
+    arrays = (net.parameters.tobytes(), net.state.moments.tobytes(), net.state.counters.tolist())
+    return *arrays, net.epochs_shuffled, net.state.rule, *numbers_of
 
 
 def entry(value, i):
@@ -366,10 +366,10 @@ def test_a_bar_that_cannot_be_shown_is_refused_before_anything_changes(monkeypat
     net = fb.Sequential(fb.Dense(X.shape[1], 3))
     with pytest.raises(ImportError, match=r"pip install 'fastbp\[progress\]'"):
         fb.fit_many([net], X, Y, progress=True)
-    assert net._rule is None
+    assert net.state.rule is None
     with pytest.raises(ImportError, match=r"pip install 'fastbp\[progress\]'"):
         net.fit(X, Y, progress=True)
-    assert net._rule is None
+    assert net.state.rule is None
 
 
 def test_progress_counts_the_epochs_of_all(monkeypatch):

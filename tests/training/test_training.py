@@ -628,15 +628,15 @@ def test_fit_gives_the_bits_of_forward_backward_and_step(described, batch, rows,
             twin.backward(fb.losses.mean_squared_error(output, y[k : k + batch])[1])
             twin.step(optimizer)
     assert bits(fitted) == bits(twin)
-    assert fitted._moments.tobytes() == twin._moments.tobytes()
-    assert fitted._counters.tolist() == twin._counters.tolist()
+    assert fitted.state.moments.tobytes() == twin.state.moments.tobytes()
+    assert fitted.state.counters.tolist() == twin.state.counters.tolist()
 
 
 # ------------------------------------------------------------------------------------- what a refused second fit leaves
 
 
 def state_of(net):
-    return bits(net), net._moments.tobytes(), net._counters.tobytes(), net._rule, net.epochs_shuffled, net.history
+    return bits(net), net.state.moments.tobytes(), net.state.counters.tobytes(), net.state.rule, net.epochs_shuffled, net.history
 
 
 def after_a_fit(rows):
@@ -653,7 +653,7 @@ def after_a_fit(rows):
 @pytest.mark.parametrize("optimizer", [fb.Adam(0.01), fb.SGD(0.1), fb.SGD(0.1, momentum=0.9)], ids=repr)
 def test_a_refused_second_fit_leaves_parameters_and_moments(rows, value, place, optimizer):
     net, x, y = after_a_fit(rows)
-    assert (net._moments.nbytes <= x.nbytes) == (rows == 1000), "both ways are meant to be tested"
+    assert (net.state.moments.nbytes <= x.nbytes) == (rows == 1000), "both ways are meant to be tested"
     before = state_of(net)
     with pytest.raises(ValueError, match=rf"x: got {value} in row {place[0]}, column {place[1]}"):
         net.fit(with_entry(x, place, value), y, optimizer=optimizer, batch_size=2, epochs=2, shuffle=False)
@@ -671,8 +671,8 @@ def test_divergence_in_the_first_epoch_of_a_second_fit_keeps_the_parameters(rows
         assert state_of(net) == before
     else:
         assert bits(net) == before[0]
-        assert not net._moments.any()
-        assert net._counters[0] == 0
+        assert not net.state.moments.any()
+        assert net.state.counters[0] == 0
     assert np.isfinite(net.fit(x, y, optimizer=fb.Adam(0.01), batch_size=8).cost).all()
 
 
@@ -685,7 +685,7 @@ def test_a_training_still_shares_its_arrays_with_the_network_after_a_refused_fit
         net.fit(with_entry(x, (20, 1), np.nan), y, optimizer=fb.Adam(0.01), batch_size=2, shuffle=False)
     assert shared.moments.tobytes() == before.tobytes()
     engine.train_step(shared, x[:8], y[:8])
-    assert np.shares_memory(shared.moments, net._moments)
+    assert np.shares_memory(shared.moments, net.state.moments)
 
 
 AFTER_A_REFUSAL = """
@@ -700,7 +700,7 @@ AFTER_A_REFUSAL = """
     except ValueError as error:
         print(error)
     net.fit(x, y, optimizer=fb.Adam(0.01))
-    print(net._moments.shape)
+    print(net.state.moments.shape)
 """
 
 

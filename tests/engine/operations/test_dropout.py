@@ -90,7 +90,7 @@ def test_masks_do_not_depend_on_threads():
     for threads in (1, 2, 4):
         numba.set_num_threads(threads)
         net = dropping(0.5, width=300)
-        assert net.region_for(512)
+        assert net.sharing.region_for(512)
         outs.append((net.forward(ones(512, 300)), net.backward(ones(512, 300), input_delta=True)))
     numba.set_num_threads(before)
     for out, delta in outs:
