@@ -232,7 +232,9 @@ class TestRefusals:
 
 def everything(net):
     """What a refused fit must leave alone; `seconds` included, and not None where a fit was before."""
-    return outcome(net) if net.history else (net.parameters.tobytes(), net.state.rule, net.state.moments.size, net.history)
+    return (
+        outcome(net) if net.history else (net.parameters.tobytes(), net.state.rule, net.state.moments.size, net.history)
+    )
 
 
 class TestAfterAFailure:

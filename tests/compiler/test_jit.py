@@ -273,7 +273,8 @@ WITHOUT_THREADS = """
     training = net.training("softmax_cross_entropy", "sgd")
 
     def state():
-        return [a.tobytes() for a in (net.parameters, net.state.moments, net.state.counters)], net.state.rule, net._rows, net.history
+        s = net.state
+        return [a.tobytes() for a in (s.values, s.moments, s.counters)], s.rule, net._rows, net.history
 
     def try_(work):
         before = state()

@@ -12,7 +12,7 @@ from safetensors.numpy import save
 
 import fastbp as fb
 from fastbp.io import safetensors
-from fastbp.sequential import check_chain
+from fastbp.network.chain import checked_layers
 
 LAYER = {"kind": "Dense", "inputs": 3, "outputs": 2, "activation": "relu", "bias": True}
 TENSORS = {"layers.0.weight": np.ones((2, 3), np.float32), "layers.0.bias": np.ones(2, np.float32)}
@@ -83,7 +83,7 @@ def test_the_check_of_a_chain_takes_no_pairs_of_layers():
         chain = (fb.Dense(2, 2), *[fb.Dropout(0.5) for _ in range(layers)])
         sys.setprofile(note)
         try:
-            check_chain(chain)
+            checked_layers(chain, np.dtype("float32"))
         finally:
             sys.setprofile(None)
         return count

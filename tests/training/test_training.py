@@ -636,7 +636,14 @@ def test_fit_gives_the_bits_of_forward_backward_and_step(described, batch, rows,
 
 
 def state_of(net):
-    return bits(net), net.state.moments.tobytes(), net.state.counters.tobytes(), net.state.rule, net.epochs_shuffled, net.history
+    return (
+        bits(net),
+        net.state.moments.tobytes(),
+        net.state.counters.tobytes(),
+        net.state.rule,
+        net.epochs_shuffled,
+        net.history,
+    )
 
 
 def after_a_fit(rows):
