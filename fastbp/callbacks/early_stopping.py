@@ -57,12 +57,12 @@ class EarlyStopping(Callback):
         if cost < self.best_cost - self.min_delta:  # False for NaN
             self._best_cost, self._best_epoch = float(cost), self._epoch
             if self.restore_best:
-                self._best_parameters = np.array(net.parameters)
+                self._best_parameters = np.array(net.state.values)
         return self._epoch - (self.best_epoch or 0) >= self.patience
 
     def on_fit_end(self, net: Any, history: Any) -> None:
         if self._best_parameters is not None:
-            net.parameters[:] = self._best_parameters
+            net.state.values[:] = self._best_parameters
         self._best_parameters = None  # a callback that outlives the fit should not hold a copy of the network
 
     def state(self) -> dict[str, np.ndarray]:
@@ -72,13 +72,13 @@ class EarlyStopping(Callback):
     def check_state(self, net: Any, state: dict[str, np.ndarray]) -> None:
         if not state:
             return
-        numbers, best = state.get("numbers", np.empty(0)), state.get("parameters", net.parameters)
+        numbers, best = state.get("numbers", np.empty(0)), state.get("parameters", net.state.values)
         epoch, best_epoch, best_cost = (
             numbers if numbers.shape == (3,) and numbers.dtype == np.float64 else [np.nan] * 3
         )
         if not (0 <= best_epoch <= epoch < 2**53 and best_epoch % 1 == epoch % 1 == 0) or np.isnan(best_cost):
             raise ValueError(f"EarlyStopping: got {numbers!r}, expected its epoch, the best one, and the cost of that")
-        if best.shape != net.parameters.shape or best.dtype != net.dtype or not np.isfinite(best).all():
+        if best.shape != net.state.values.shape or best.dtype != net.dtype or not np.isfinite(best).all():
             got = f"{best.dtype} of shape {best.shape}"
             raise ValueError(
                 f"EarlyStopping: got parameters {got}, expected finite ones {net.dtype} of {net.parameters.shape}"

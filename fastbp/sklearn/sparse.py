@@ -132,7 +132,7 @@ class AloneOnSparse:
         self.history = plan.net.history = History()
         self.penalties: list[float] = []
         self.diverged = not plan.net.state.keep_if_finite()
-        self.best_cost, self.best = np.inf, np.empty_like(self.net.parameters) if restores_best else None
+        self.best_cost, self.best = np.inf, np.empty_like(self.net.state.values) if restores_best else None
         self.rows_at_once = max(1, rows_at_once(plan.samples.x) // self.run.batch_size) * self.run.batch_size
         set_fields(self.run.training.network, NETWORK, penalty=penalty)
 
@@ -176,14 +176,14 @@ class AloneOnSparse:
         latest = (history.validation_cost or history.cost)[-1]
         if self.best is not None and latest < self.best_cost:
             self.best_cost = latest
-            self.best[:] = self.net.parameters
+            self.best[:] = self.net.state.values
 
     def finish(self) -> None:
         """What follows the last epoch."""
         if self.diverged:
-            self.net.parameters[:] = self.net.kept
+            self.net.state.values[:] = self.net.kept
         if self.best is not None and self.best_cost < np.inf:
-            self.net.parameters[:] = self.best
+            self.net.state.values[:] = self.best
 
 
 def evaluated(evaluation: Evaluation) -> float:

@@ -108,7 +108,7 @@ class Fit:
             self.epochs.alone.finish()
             end_fit(self.callbacks, net, history)
         if self.best is not None:
-            net.parameters[:] = self.best
+            net.state.values[:] = self.best
         self.hooks.end()
 
     def stretch(self) -> bool:
@@ -154,7 +154,7 @@ class Fit:
         e._no_improvement_count = e._no_improvement_count + 1 if score < e.best_validation_score_ + e.tol else 0
         if score > e.best_validation_score_:
             e.best_validation_score_ = score
-            self.best = self.epochs.net.parameters.copy()
+            self.best = self.epochs.net.state.values.copy()
 
     def ends(self) -> bool:
         """What scikit-learn does after an epoch: end the fit, or make the learning rate smaller, or warn."""

@@ -53,7 +53,7 @@ class Work:
         self.samples = plan.samples
         self.figures = np.zeros((5, min(plan.epochs, EPOCHS_AT_ONCE)))
         self.penalties: list[float] = []  # of the weights, an entry an epoch
-        self.best = np.empty_like(net.parameters) if stopping is not None and stopping.restore_best else None
+        self.best = np.empty_like(net.state.values) if stopping is not None and stopping.restore_best else None
         self.record = zeros_apart(len(jobs.JOB), np.int64)
         self.address = self.record.ctypes.data
         self.order = np.empty(len(plan.samples) if shuffle else 0, np.int64)  # takes memory when it is written
@@ -127,7 +127,7 @@ class Work:
         if self.read("state") == jobs.NOT_FINITE:
             self.last.go_back(self.net, self.history)
         if self.best is not None and self.read("best_epoch"):
-            self.net.parameters[:] = self.best
+            self.net.state.values[:] = self.best
 
 
 def train(works: list[Work], bar: Progress | None) -> None:

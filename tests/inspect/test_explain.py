@@ -216,12 +216,10 @@ def test_the_network_stays_as_it_is():
     before = (net.history, net.state.moments, net.epochs_shuffled, net.state.rule)
     for optimizer in ("adam", "sgd", fb.SGD(0.1, clip_norm=1.0)):
         net.explain(8, optimizer=optimizer)
-    assert all(
-        a is b
-        for a, b in zip(before, (net.history, net.state.moments, net.epochs_shuffled, net.state.rule), strict=True)
-    )
-    for name in ("parameters", "_moments", "_counters", "gradients"):
-        assert getattr(net, name).tobytes() == getattr(other, name).tobytes(), name
+    now = (net.history, net.state.moments, net.epochs_shuffled, net.state.rule)
+    assert all(a is b for a, b in zip(before, now, strict=True))
+    for name in ("parameters", "moments", "counters", "gradients"):
+        assert getattr(net.state, name).tobytes() == getattr(other.state, name).tobytes(), name
     for each in (net, other):
         each.fit(x, y, optimizer="adam", epochs=2)
     assert net.parameters.tobytes() == other.parameters.tobytes()
