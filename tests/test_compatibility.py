@@ -79,7 +79,7 @@ IMPORTED = {
     "fastbp.io": "read write read_plain require_safetensors",
     "fastbp.files": "write_whole",
     "fastbp.saving": "save load",
-    "fastbp.exchange.methods": "Exchange",
+    "fastbp.exchange.methods": "Sequential",
     "fastbp.engine": "train_step train_epoch evaluate forward backward step predict serial",
     "fastbp.engine.memory": "Training",
     "fastbp.gemm.peak": "fma_speed fma_peak",

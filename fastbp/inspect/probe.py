@@ -7,10 +7,10 @@ import time
 import numpy as np
 
 from fastbp import losses, optimizers
-from fastbp.engine.train import train_slice
 from fastbp.engine.memory import set_fields
 from fastbp.engine.step_paths import threads_of
 from fastbp.engine.table import NETWORK, STEP, Operation
+from fastbp.engine.train import train_slice
 from fastbp.gemm.peak import fma_peak, read_bandwidth, seconds_per_tick
 from fastbp.network.blocks import slice_block
 from fastbp.network.network import Network

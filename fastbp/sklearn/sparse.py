@@ -12,10 +12,10 @@ import numpy as np
 import scipy.sparse
 
 from fastbp.data import convert
-from fastbp.engine.train import train_slice
 from fastbp.engine.memory import StateArrays, make_training, set_fields
 from fastbp.engine.sparse_rows import SPARSE_ROWS, SparseRows, predict_sparse, sparse_forward
 from fastbp.engine.table import NETWORK
+from fastbp.engine.train import train_slice
 from fastbp.losses import Loss
 from fastbp.network.blocks import Description, raise_from
 from fastbp.network.network import Network

@@ -10,8 +10,8 @@ import numpy as np
 from fastbp import losses
 from fastbp.compiler.code import call_code
 from fastbp.data import mapped
-from fastbp.engine.train import train_slice
 from fastbp.engine.shuffle import SHUFFLE_STREAM, shuffle
+from fastbp.engine.train import train_slice
 from fastbp.network.configure import configure
 from fastbp.network.network import Network
 from fastbp.network.samples import Samples
