@@ -146,3 +146,5 @@ def install() -> None:
     for owner, places in SPLIT.items():
         vars(module(owner))["__getattr__"] = attribute(f"fastbp.{owner}", places)
     vars(sys.modules["fastbp"])["__getattr__"] = submodule
+    # in `exchange.methods` a class of methods that networks inherited
+    vars(module("sequential")).setdefault("Exchange", module("sequential").Sequential)
