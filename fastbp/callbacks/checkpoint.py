@@ -18,7 +18,7 @@ from fastbp.io import files, model_file, safetensors
 from fastbp.network.network import Network
 
 if TYPE_CHECKING:
-    from fastbp.training.run import Fit
+    from fastbp.training.run import Run
 
 SERIES = ("cost", "validation_cost", "learning_rate", "seconds")  # of a History, beside metrics
 MANY = 2**53  # nothing that is counted comes as far
@@ -89,7 +89,7 @@ class Checkpoint(Callback):
         """Whether the fit that it looked at goes on from a file."""
         return bool(self._content)
 
-    def resume_fit(self, run: Fit) -> bool:
+    def resume_fit(self, run: Run) -> bool:
         """Bring the network and the history to where the file has them; whether a callback had ended the fit."""
         if not self._content:
             return False
@@ -108,7 +108,7 @@ class Checkpoint(Callback):
             if state := state_of(name, self._tensors):
                 callback.resume(state)
 
-    def save(self, run: Fit, callbacks: Iterable[Callback], ended: bool) -> None:
+    def save(self, run: Run, callbacks: Iterable[Callback], ended: bool) -> None:
         """Write the file, if it is due; `ended`: a callback ends the fit."""
         net, history, epochs = run.net, run.history, len(run.history.cost)
         if epochs % self.every and epochs < run.epochs and not ended:

@@ -42,14 +42,14 @@ class Blueprint(NamedTuple):
 
     @classmethod
     def of(cls, estimator: Any, units: list[int]) -> Blueprint:
-        """Takes the estimator's settings, for layers of those numbers of neurons."""
+        """Read the estimator's settings; units: the numbers of neurons of all layers."""
         count = len(units) - 2
         activations = one_each("activation", estimator.activation, count, "hidden layer", activation_of)
         rates = one_each("dropout", estimator.dropout, count, "hidden layer", float)
         return cls(tuple(units), tuple(activations), tuple(rates))
 
-    def built(self, coefs: list[np.ndarray], intercepts: list[np.ndarray], seed: int) -> Sequential:
-        """The network of those weights; its last layer gives logits, logarithms of means, or plain numbers."""
+    def make_network(self, coefs: list[np.ndarray], intercepts: list[np.ndarray], seed: int) -> Sequential:
+        """Return the network of those weights; its last layer gives logits, logarithms of means, or plain numbers."""
         layers: list[Layer] = []
         for (n, m), activation, rate, coef, bias in zip(
             pairwise(self.units), [*self.activations, "identity"], [*self.rates, 0.0], coefs, intercepts, strict=True

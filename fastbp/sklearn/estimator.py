@@ -6,72 +6,39 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from fastbp.activations import CustomActivation, names
 from fastbp.callbacks.base import as_callbacks
 from fastbp.data.convert import as_weights
-from fastbp.optimizers import Optimizer
 from fastbp.sequential import Sequential
 from fastbp.sklearn.architecture import Blueprint, checked_sizes, initial_weights, sizes_of
 from fastbp.sklearn.calls import unchanged_if_refused
+from fastbp.sklearn.constraints import CONSTRAINTS
 from fastbp.sklearn.held import Given
-from fastbp.sklearn.hooks import CallbackSupportMixin
+from fastbp.sklearn.hooks import CallbackSupportMixin, has_callbacks
 from fastbp.sklearn.lbfgs import fit_lbfgs
 from fastbp.sklearn.objective import Objective
+from fastbp.sklearn.records import Records
 from fastbp.sklearn.solvers import Rate
-from fastbp.sklearn.sparse import handy, output_of
-from fastbp.sklearn.stochastic import Data, Epochs, Fit, check_callbacks
+from fastbp.sklearn.sparse import dense_if_small, output_of
+from fastbp.sklearn.stochastic import Data, Epochs, EstimatorFit, check_callbacks
 from fastbp.sklearn.turns import HIDDEN, weights_lock
 from fastbp.sklearn.warned import as_one_column, warn
 from fastbp.sklearn.workers import one_thread_in_workers
 
 EXACT = tuple(map(np.dtype, "?bBhHiIlLqQef"))  # what a network of either dtype reads as it is
-SOLVERS = ("lbfgs", "sgd", "adam", "adamw", "rmsprop", "adagrad")
-
-
-def at_least(low: float, kind: type = Real) -> Interval:
-    return Interval(kind, low, None, closed="left")
 
 
 class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
     """The common part of `MLPClassifier` and `MLPRegressor`."""
 
-    _parameter_constraints: ClassVar[dict] = {
-        "hidden_layer_sizes": ["array-like", at_least(1, Integral)],
-        "activation": [StrOptions({"logistic", *names}), "array-like", CustomActivation],
-        "solver": [StrOptions(set(SOLVERS)), Optimizer],
-        "alpha": [at_least(0)],
-        "batch_size": [StrOptions({"auto"}), at_least(1, Integral)],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [at_least(0)],
-        "max_iter": [at_least(1, Integral)],
-        "shuffle": ["boolean"],
-        "random_state": ["random_state"],
-        "tol": [at_least(0)],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-        "momentum": [Interval(Real, 0, 1, closed="left")],
-        "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "n_iter_no_change": [at_least(1, Integral), Options(Real, {np.inf})],
-        "max_fun": [at_least(1, Integral)],
-        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
-        "restore_best_weights": ["boolean"],
-    }
+    _parameter_constraints: ClassVar[dict] = CONSTRAINTS
 
     # The pictures of estimators and of their parameters in notebooks link to scikit-learn's description of them.
     _doc_link_module = "fastbp"
@@ -134,7 +101,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         X, y, weights = self._checked(X, y, sample_weight, None if first else self.network_.dtype)
         self._learn_classes(y, classes, incremental)
         dtype = X.dtype if first else self.network_.dtype
-        weights, y, X = self._weights_of_samples(y, weights), self._as_targets(y, dtype), handy(X)
+        weights, y, X = self._weights_of_samples(y, weights), self._as_targets(y, dtype), dense_if_small(X)
         units, random = self._units_of(X, y), check_random_state(self.random_state)
         start = initial_weights(units, self.activation == "logistic", dtype, random) if first else None
         if first:
@@ -151,15 +118,17 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
             held = self._held(validation, y, dtype)
         elif self.early_stopping:
             X, y, weights, held = self._split(X, y, weights, random)
-        self._begin_records(first, held is not None)
+        records = Records(self)
+        records.begin(first, held is not None)
         net = self._network_for(start, random)
         with net.turn.taken("fit"):
             epochs = Epochs(
                 self, net, self._objective(y, weights), Data(X, y, weights), held,
                 batch_size=self._rows_at_once(X.shape[0]), epochs=1 if incremental else self.max_iter,
-                rate=self._rate_for(incremental),
+                anew=self._set_rate(incremental),
             )  # fmt: skip
-        return Fit(self, epochs, callbacks, incremental).run
+        score = partial(self._score_of, net, held) if held is not None and self.early_stopping else None
+        return EstimatorFit(self, epochs, records, self._optimizer, score, callbacks, incremental).run
 
     def _validate_changed(self) -> None:
         """Look at the parameters, where they are others than those that were looked at last."""
@@ -175,7 +144,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
             return
         for name, given in (
             (validation.name if validation else "", validation is not None),
-            ("callbacks", bool(callbacks) or hasattr(self, "_skl_callbacks")),
+            ("callbacks", bool(callbacks) or has_callbacks(self)),
             ("dropout", np.any(self.dropout)),
             ("restore_best_weights", self.restore_best_weights),
         ):
@@ -201,7 +170,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
             held = self._as_targets(y, dtype)
             if held.shape[1:] != trained.shape[1:]:
                 raise ValueError(f"y: got shape {y.shape}, expected {(len(y), *trained.shape[1:])}, as y of the fit")
-            return Data(handy(X), held, weights)
+            return Data(dense_if_small(X), held, weights)
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{given.name}: {error}") from error
@@ -226,29 +195,14 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
                     " partial_fit go on with"
                 )
 
-    def _begin_records(self, first: bool, validated: bool) -> None:
-        """What epochs are noted in: anew in a first fit, and where the fits before had no use for it; an entry an epoch."""
-        known = vars(self) if not first else {}
-        if "loss_curve_" not in known:
-            self.loss_curve_: list[float] = []
-        if "validation_loss_curve_" not in known:
-            self.validation_loss_curve_: list[float] | None = None
-        unknown = [float("nan")] * len(self.loss_curve_)
-        if validated and self.validation_loss_curve_ is None:
-            self.validation_loss_curve_ = [*unknown]
-        if "best_loss_" not in known or self.early_stopping != (self.best_loss_ is None):
-            self._no_improvement_count = 0
-            self.best_loss_: float | None = None if self.early_stopping else np.inf
-            self.validation_scores_: list[float] | None = [*unknown] if self.early_stopping else None
-            self.best_validation_score_ = -np.inf if self.early_stopping else None
-
-    def _rate_for(self, incremental: bool) -> Rate | None:
-        """A new learning rate, or None where `partial_fit` goes on with that of the call before."""
+    def _set_rate(self, incremental: bool) -> bool:
+        """Begin with a new learning rate, unless `partial_fit` goes on with that of the call before; return whether it is
+        new."""
         rate, before = Rate(self), getattr(self, "_optimizer", None)
         if incremental and before is not None and before.settings == rate.settings:
-            return None
+            return False
         self._optimizer = rate
-        return rate
+        return True
 
     def _split(self, X: Any, y: np.ndarray, weights: Any, random: np.random.RandomState) -> tuple:
         """The rows to train on and those held out: (X, y, weights, held)."""
@@ -285,7 +239,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         coefs, intercepts = start or (self.coefs_, self.intercepts_)
         blueprint = Blueprint.of(self, sizes_of(coefs, intercepts))
         if start or blueprint != self._blueprint:
-            net = blueprint.built(coefs, intercepts, seed)
+            net = blueprint.make_network(coefs, intercepts, seed)
             with weights_lock(self):
                 self._adopt(blueprint, net)
         return self.network_
@@ -311,7 +265,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
                 view[...] = values
         else:
             blueprint = Blueprint.of(self, units)
-            self._adopt(blueprint, blueprint.built(coefs, intercepts, 0 if old is None else old.seed))
+            self._adopt(blueprint, blueprint.make_network(coefs, intercepts, 0 if old is None else old.seed))
             self.n_layers_ = len(units)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -338,13 +292,6 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=kept, reset=False)
         with one_thread_in_workers():
             return output_of(net, X)
-
-    def _check_solver(self) -> bool:
-        if self.solver == "lbfgs":
-            raise AttributeError(
-                f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
-            )
-        return True
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

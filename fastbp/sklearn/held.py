@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 
 class Given(NamedTuple):
-    """Validation data that nobody has looked at yet, and the name they were given by."""
+    """Validation data as they came, unchecked, and the name of the argument that they came by."""
 
     name: str
     X: Any
@@ -14,8 +14,8 @@ class Given(NamedTuple):
     weights: Any = None
 
 
-def given(validation_data: Any, X_val: Any, y_val: Any, sample_weight_val: Any) -> Given | None:
-    """The validation data, from either form; None where there are none."""
+def as_given(validation_data: Any, X_val: Any, y_val: Any, sample_weight_val: Any) -> Given | None:
+    """Return the validation data, from either form; None where there are none."""
     apart = {"X_val": X_val, "y_val": y_val, "sample_weight_val": sample_weight_val}
     present = [name for name, value in apart.items() if value is not None]
     if validation_data is None and not present:

@@ -17,12 +17,17 @@ except ImportError:
         return method
 
 
+def has_callbacks(estimator: Any) -> bool:
+    """Return whether `set_callbacks` gave the estimator some."""
+    return hasattr(estimator, "_skl_callbacks")
+
+
 class Hooks:
     """The callbacks that `set_callbacks` gave an estimator, while it is fitted."""
 
     def __init__(self, estimator: Any, epochs: int, X: Any, y: Any, sample_weight: Any):
         self.estimator, self.epochs = estimator, epochs
-        self.active = hasattr(estimator, "_skl_callbacks")
+        self.active = has_callbacks(estimator)
         self.given = {
             "estimator": estimator, "X": X, "y": y,
             "metadata": None if sample_weight is None else {"sample_weight": sample_weight},
@@ -39,13 +44,15 @@ class Hooks:
             self.epoch.call_on_fit_task_begin(**self.given)
 
     def end_epoch(self) -> bool:
-        """Whether a callback asks to stop."""
-        return self.active and self.epoch.call_on_fit_task_end(**self.given, reconstruction_attributes=self.fitted)
+        """Return whether a callback asks to stop."""
+        return self.active and self.epoch.call_on_fit_task_end(
+            **self.given, reconstruction_attributes=self.copy_weights
+        )
 
     def end(self) -> None:
         if self.active:
-            self.whole.call_on_fit_task_end(**self.given, reconstruction_attributes=self.fitted)
+            self.whole.call_on_fit_task_end(**self.given, reconstruction_attributes=self.copy_weights)
 
-    def fitted(self) -> dict[str, Any]:
-        """What a copy of the estimator needs to predict as this one does now."""
+    def copy_weights(self) -> dict[str, Any]:
+        """Return the attributes that let another estimator predict as this one does now."""
         return type(self.estimator).weights_in(copy.deepcopy(self.estimator.network_))

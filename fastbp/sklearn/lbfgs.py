@@ -15,11 +15,11 @@ from fastbp.network.network import Network
 from fastbp.network.samples import Samples
 from fastbp.sklearn.objective import Objective
 from fastbp.sklearn.solvers import penalty_of
-from fastbp.sklearn.sparse import SparseSamples, part_of, rows_at_once, samples_of
+from fastbp.sklearn.sparse import SparseSamples, dense_rows, rows_at_once, samples_of
 from fastbp.sklearn.warned import iterations_of
 from fastbp.training.run import FIRST_ALONE
 
-NUMBERS_AT_ONCE = 4 << 20  # activations and deltas of the rows that one minibatch holds
+NUMBERS_AT_ONCE = 4 << 20  # activations and deltas in one minibatch
 
 
 class Cost:
@@ -57,13 +57,13 @@ class Cost:
         return cost + penalty, gradient
 
     def run(self, block: SliceBlock) -> None:
-        """Cost and gradient of a block, at first on one thread."""
+        """Compute cost and gradient of a block, at first on one thread."""
         block.run(gradient_slice, self.workers if time.perf_counter() >= self.shares_from else 0)
 
     def block(self, first: int, last: int) -> SliceBlock:
-        """Those rows as a minibatch."""
+        """Return those rows as a minibatch."""
         if isinstance(self.samples, SparseSamples):
-            block = part_of(self.samples, slice(first, last)).block(self.training)
+            block = dense_rows(self.samples, slice(first, last)).block(self.training)
             block.set(first=0, last=last - first)
             return block
         assert self.dense is not None

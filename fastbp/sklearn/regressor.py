@@ -13,8 +13,10 @@ from fastbp.data.scores import r2
 from fastbp.losses import Loss
 from fastbp.sequential import Sequential
 from fastbp.sklearn import held, objective
+from fastbp.sklearn.constraints import CONSTRAINTS
 from fastbp.sklearn.estimator import MultilayerPerceptron
 from fastbp.sklearn.hooks import with_callbacks
+from fastbp.sklearn.solvers import has_epochs
 from fastbp.sklearn.sparse import output_of
 from fastbp.sklearn.stochastic import Data
 from fastbp.sklearn.turns import one_at_a_time
@@ -45,7 +47,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
     """
 
     _parameter_constraints: ClassVar[dict] = {
-        **MultilayerPerceptron._parameter_constraints,
+        **CONSTRAINTS,
         "loss": [StrOptions(set(LOSSES)), Loss],
     }
 
@@ -128,14 +130,14 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         ValueError and TypeError for what it cannot take, with the estimator as it was, RuntimeError while another thread trains
         it, and ValueError where the loss of finite data is not finite.
         """
-        validation = held.given(validation_data, X_val, y_val, sample_weight_val)
+        validation = held.as_given(validation_data, X_val, y_val, sample_weight_val)
         return self._fit(X, y, sample_weight, validation, callbacks)
 
-    @available_if(lambda estimator: estimator._check_solver())
+    @available_if(has_epochs)
     @one_at_a_time
     @with_callbacks
     def partial_fit(self, X, y, sample_weight=None):
-        """One epoch over X and y; a `fit` of so many epochs gives the same bits."""
+        """One epoch over X and y; a `fit` of as many epochs gives the same bits."""
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X):

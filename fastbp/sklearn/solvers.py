@@ -7,6 +7,7 @@ from typing import Any
 
 from fastbp.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
+SOLVERS = ("lbfgs", "sgd", "adam", "adamw", "rmsprop", "adagrad")
 LEAST_RATE = 1e-6  # an adaptive learning rate below it ends the fit
 
 
@@ -22,7 +23,7 @@ class AdamByEpsilonHat(Adam):
 
 
 def optimizer_of(estimator: Any) -> Optimizer:
-    """The optimizer that an estimator's `solver` and its hyper-parameters name."""
+    """Return the optimizer that an estimator's `solver` and its hyper-parameters name."""
     e, solver = estimator, estimator.solver
     if isinstance(solver, Optimizer):
         return solver
@@ -37,8 +38,18 @@ def optimizer_of(estimator: Any) -> Optimizer:
     return Adagrad(e.learning_rate_init, epsilon=e.epsilon)
 
 
+def has_epochs(estimator: Any) -> bool:
+    """Return True where an estimator's solver goes from epoch to epoch; AttributeError where it does not."""
+    if estimator.solver == "lbfgs":
+        raise AttributeError(
+            f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic."
+        )
+    return True
+
+
 def penalty_of(estimator: Any) -> float:
-    """alpha, where it is part of the cost: AdamW decays weights apart, and an optimizer object by its own weight_decay."""
+    """Return alpha where it is part of the cost, else 0: AdamW decays weights apart, an optimizer object by a weight decay of
+    its own."""
     return 0.0 if estimator.solver == "adamw" or isinstance(estimator.solver, Optimizer) else float(estimator.alpha)
 
 
@@ -62,12 +73,12 @@ class Rate:
         return self.rule == "invscaling"
 
     def end_epoch(self, samples: int) -> None:
-        """After so many samples in all fits."""
+        """Follow the rule after an epoch; samples: the number of them in all epochs of all fits."""
         if self.rule == "invscaling":
             self.learning_rate = self.initial / (samples + 1) ** self.power
 
     def give_up(self) -> bool:
-        """Whether a fit that no longer improves should end; if not, the rate is a fifth of what it was."""
+        """Return whether a fit that no longer improves should end; if not, the rate is now a fifth of what it was."""
         if self.rule != "adaptive" or self.learning_rate <= LEAST_RATE:
             return True
         self.learning_rate /= 5.0

@@ -1,7 +1,11 @@
-"""The epochs of a stochastic solver: compiled in stretches that cannot end sooner, with scikit-learn's rule in between."""
+"""The epochs of a stochastic solver.
+
+Between two checks of scikit-learn's rule, compiled code runs as many epochs as must pass before the rule can end the fit.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,10 +18,11 @@ from fastbp.network.network import Network
 from fastbp.network.samples import VALIDATION, Evaluation
 from fastbp.sklearn.hooks import Hooks
 from fastbp.sklearn.objective import Objective
+from fastbp.sklearn.records import Records
 from fastbp.sklearn.solvers import Rate, optimizer_of, penalty_of
-from fastbp.sklearn.sparse import AloneOnSparse, SparseSamples, samples_of
+from fastbp.sklearn.sparse import SparseJob, SparseSamples, samples_of
 from fastbp.sklearn.warned import warn
-from fastbp.training.jobs import Alone, Plan, Work
+from fastbp.training.jobs import Job, JobSpec, SingleJob
 
 
 class Data(NamedTuple):
@@ -29,49 +34,51 @@ class Data(NamedTuple):
 
 
 class Epochs:
-    """The training of one estimator's network."""
+    """The training of one estimator's network. anew: it begins with new moments, where otherwise it would go on with those at
+    hand."""
 
     def __init__(
         self, estimator: Any, net: Network, objective: Objective, data: Data, held: Data | None, *, batch_size: int,
-        epochs: int, rate: Rate | None,
+        epochs: int, anew: bool,
     ):  # fmt: skip
-        self.net, self.objective, self.held, self.epochs, self.data = net, objective, held, epochs, data
+        self.net, self.objective, self.epochs, self.data = net, objective, epochs, data
         loss, optimizer, validation = objective.loss, optimizer_of(estimator), None
         optimizer.check(net.dtype)
         if held is not None:
             validation = Evaluation(net, loss, samples_of(net, loss, *held, names=VALIDATION).checked(x=True))
         samples = samples_of(net, loss, *data).checked()
-        if rate is not None:
-            net.state.restart()  # what does not go on begins with new moments
-        plan = Plan(net, loss, optimizer, batch_size, epochs, samples, validation)
-        self.alone = alone(plan, estimator.shuffle, penalty_of(estimator), estimator.restore_best_weights)
-        self.training = self.alone.run.training
+        if anew:
+            net.state.restart()
+        spec = JobSpec(net, loss, optimizer, batch_size, epochs, samples, validation)
+        stopping = EarlyStopping(epochs + 1) if estimator.restore_best_weights else None
+        self.job = single_job(spec, estimator.shuffle, penalty_of(estimator), stopping)
+        self.training = self.job.run.training
 
     def set_rate(self, rate: float) -> None:
-        """The learning rate from now on; velocities, which scikit-learn multiplies by it, keep their effect."""
+        """Set the learning rate from now on; velocities, which scikit-learn multiplies by it, keep their effect."""
         old = self.training.learning_rate[0]
         if rate != old:
             self.training.learning_rate[0] = rate
             self.net.state.rescale_moments(old / rate)
 
     def losses(self, first: int) -> list[tuple[float, float | None]]:
-        """The losses and the validation losses of the epochs finished after the first so many."""
-        history, reported = self.alone.history, self.objective.reported
-        found = [reported(*pair) for pair in zip(history.cost[first:], self.alone.penalties[first:], strict=True)]
+        """Return the losses and the validation losses of the finished epochs, but for the `first` ones."""
+        history, reported = self.job.history, self.objective.reported
+        found = [reported(*pair) for pair in zip(history.cost[first:], self.job.penalties[first:], strict=True)]
         held: list[Any] = [reported(cost) for cost in history.validation_cost[first:]] or [None] * len(found)
         return list(zip(found, held, strict=True))
 
 
-def alone(plan: Plan, shuffle: bool, penalty: float, restores_best: bool) -> Alone | AloneOnSparse:
-    """What advances the network, by whether all samples are dense."""
-    all_samples = (plan.samples, plan.validation and plan.validation.samples)
+def single_job(spec: JobSpec, shuffle: bool, penalty: float, stopping: EarlyStopping | None) -> SingleJob | SparseJob:
+    """Return what advances the network, which depends on whether all samples are dense."""
+    all_samples = (spec.samples, spec.validation and spec.validation.samples)
     if any(isinstance(samples, SparseSamples) for samples in all_samples):
-        return AloneOnSparse(plan, shuffle, penalty, restores_best)
-    return Alone(Work(plan, shuffle, EarlyStopping(plan.epochs + 1) if restores_best else None), penalty)
+        return SparseJob(spec, shuffle, penalty, stopping)
+    return SingleJob(Job(spec, shuffle, stopping), penalty)
 
 
 def check_callbacks(callbacks: tuple[Callback, ...], validated: bool) -> None:
-    """Raises what would be raised late: in mid-fit, or never, as for a checkpoint that nobody writes."""
+    """Raise what would be raised late, in the midst of a fit, or never, as for a checkpoint that no estimator writes."""
     for callback in callbacks:
         if isinstance(callback, Checkpoint):
             raise ValueError(
@@ -80,21 +87,27 @@ def check_callbacks(callbacks: tuple[Callback, ...], validated: bool) -> None:
         callback.check_fit(["cost", *["validation_cost"] * validated, "learning_rate", "seconds"])
 
 
-class Fit:
-    """One call of `fit` or `partial_fit`: when to look up from the epochs, and what to do then."""
+class EstimatorFit:
+    """One call of `fit` or `partial_fit`: when to look up from the epochs, and what to do then.
 
-    def __init__(self, estimator: Any, epochs: Epochs, callbacks: tuple[Callback, ...], incremental: bool):
-        self.e, self.epochs, self.callbacks = estimator, epochs, callbacks
+    score: measures the network on the validation data, for `early_stopping`; None without it.
+    """
+
+    def __init__(
+        self, estimator: Any, epochs: Epochs, records: Records, rate: Rate, score: Callable[[], float] | None,
+        callbacks: tuple[Callback, ...], incremental: bool,
+    ):  # fmt: skip
+        self.e, self.epochs, self.records, self.rate = estimator, epochs, records, rate
+        self.score, self.callbacks, self.incremental = score, callbacks, incremental
         self.hooks = Hooks(estimator, epochs.epochs, *epochs.data)
-        self.early, self.incremental = estimator.early_stopping, incremental
-        self.rate: Rate = estimator._optimizer
-        self.at_each = bool(self.early or callbacks or self.hooks.active or estimator.verbose or self.rate.changes)
+        self.at_each = bool(score or callbacks or self.hooks.active or estimator.verbose or rate.changes)
         self.best: np.ndarray | None = None
         if estimator.solver == "sgd":
-            epochs.training.learning_rate[0] = self.rate.learning_rate  # where the fit before has left it
+            epochs.training.learning_rate[0] = rate.learning_rate  # where the fit before has left it
 
     def run(self) -> None:
-        e, net, history = self.e, self.epochs.net, self.epochs.alone.history
+        """Train until the last epoch, or until the rule, a callback or Ctrl-C ends the fit."""
+        e, net, history = self.e, self.epochs.net, self.epochs.job.history
         e.n_iter_ = 0
         self.hooks.begin()
         try:
@@ -105,67 +118,47 @@ class Fit:
         except KeyboardInterrupt:
             warn("Training interrupted by user.")
         finally:
-            self.epochs.alone.finish()
+            self.epochs.job.finish()
             end_fit(self.callbacks, net, history)
         if self.best is not None:
             net.state.values[:] = self.best
         self.hooks.end()
 
     def stretch(self) -> bool:
-        """The next epochs, so many that the rule cannot end the fit before the last of them; whether it ends it then."""
-        e = self.e
-        until_stop = max(1, e.n_iter_no_change - e._no_improvement_count + 1)
+        """Run as many epochs as must pass before the rule can end the fit; return whether it ends."""
+        e, job = self.e, self.epochs.job
+        until_stop = max(1, e.n_iter_no_change - self.records.stale + 1)
         count = 1 if self.at_each else int(min(self.epochs.epochs - e.n_iter_, until_stop))
         first = e.n_iter_
         self.hooks.begin_epoch()
         try:
-            self.epochs.alone.advance(first + count)
+            job.advance(first + count)
         finally:
             for losses in self.epochs.losses(first):
                 self.note(*losses)
-        if self.epochs.alone.diverged:
+        if job.diverged:
             return self.end_diverged()
-        net, history = self.epochs.net, self.epochs.alone.history
-        asked = [callback.on_epoch_end(net, history) is True for callback in self.callbacks]
+        asked = [callback.on_epoch_end(self.epochs.net, job.history) is True for callback in self.callbacks]
         return any([*asked, self.hooks.end_epoch(), self.ends()])
 
     def note(self, loss: float, validation_loss: float | None) -> None:
-        """An epoch is finished."""
-        e = self.e
-        e.n_iter_ += 1
-        e.t_ += len(self.epochs.data.y)
-        e.loss_ = loss
-        e.loss_curve_.append(loss)
-        if e.validation_loss_curve_ is not None:
-            e.validation_loss_curve_.append(float("nan") if validation_loss is None else validation_loss)
-        if e.verbose:
-            print(f"Iteration {e.n_iter_}, loss = {loss:.8f}")
-        if self.early:
-            self.note_score(e._score_of(self.epochs.net, self.epochs.held))
-        else:
-            e._no_improvement_count = e._no_improvement_count + 1 if loss > e.best_loss_ - e.tol else 0
-            e.best_loss_ = min(loss, e.best_loss_)
-
-    def note_score(self, score: float) -> None:
-        e = self.e
-        e.validation_scores_.append(score)
-        if e.verbose:
-            print(f"Validation score: {score:f}")
-        e._no_improvement_count = e._no_improvement_count + 1 if score < e.best_validation_score_ + e.tol else 0
-        if score > e.best_validation_score_:
-            e.best_validation_score_ = score
+        """Add a finished epoch to what the estimator shows, and keep the weights of the best score."""
+        self.records.note_epoch(loss, validation_loss, len(self.epochs.data.y))
+        if self.score is None:
+            self.records.judge_loss(loss)
+        elif self.records.judge_score(self.score()):
             self.best = self.epochs.net.state.values.copy()
 
     def ends(self) -> bool:
-        """What scikit-learn does after an epoch: end the fit, or make the learning rate smaller, or warn."""
+        """Do as scikit-learn does after an epoch: end the fit (then True is returned), lower the learning rate, or warn."""
         e = self.e
         self.rate.end_epoch(e.t_)
-        if e._no_improvement_count > e.n_iter_no_change:
+        if self.records.stale > e.n_iter_no_change:
             if self.rate.give_up():
                 self.say("Stopping.")
                 return True
             self.say(f"Setting learning rate to {self.rate.learning_rate:f}")
-            e._no_improvement_count = 0
+            self.records.stale = 0
         if e.solver == "sgd":
             self.epochs.set_rate(self.rate.learning_rate)
         if e.n_iter_ == e.max_iter and not self.incremental:
@@ -173,8 +166,9 @@ class Fit:
         return False
 
     def say(self, consequence: str) -> None:
+        """Print, if the estimator is verbose, that it no longer improves, and what follows."""
         if self.e.verbose:
-            what, epochs = "Validation score" if self.early else "Training loss", self.e.n_iter_no_change
+            what, epochs = "Validation score" if self.score else "Training loss", self.e.n_iter_no_change
             print(f"{what} did not improve more than tol={self.e.tol:f} for {epochs} consecutive epochs. {consequence}")
 
     def warn_of_the_end(self) -> None:
@@ -184,18 +178,14 @@ class Fit:
         )
 
     def end_diverged(self) -> bool:
-        """The loss was not finite: with the best weights of an epoch at hand the fit ends, otherwise it fails."""
+        """End the fit where the loss was not finite: with the best weights of an epoch if there are any, else by an error."""
         e = self.e
         if self.best is None and not (e.restore_best_weights and e.n_iter_):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be"
                 " preprocessed."
             )
-        nan = float("nan")
-        e.n_iter_, e.loss_ = e.n_iter_ + 1, nan
-        e.loss_curve_.append(nan)
-        if self.early:
-            e.validation_scores_.append(nan)
+        self.records.note_divergence()
         message = f"Stochastic Optimizer: the loss was not finite in epoch {e.n_iter_}; the weights of the best epoch are kept."
         warn(message, ConvergenceWarning)
         return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -13,24 +12,28 @@ from fastbp.data.arrays import is_array
 from fastbp.network.network import Network
 from fastbp.network.samples import Samples
 from fastbp.schedules import Constant
-from fastbp.training.rollback import RefusedData
-from fastbp.training.run import Fit
+from fastbp.training.run import Piece, Run
 
 
 def are_batches(x: Any, y: Any) -> bool:
-    """Whether x, of `fit` without a y, hands out minibatches: it is no array, and can be iterated over or called."""
+    """Return whether x, of `fit` without a y, hands out minibatches: it is no array, and can be iterated over or called."""
     return y is None and not is_array(x) and (isinstance(x, Iterable) or callable(x))
 
 
 class Batches:
-    """Minibatches (x, y) or (x, y, sample_weight), checked one by one, an epoch at a time.
+    """Minibatches (x, y) or (x, y, sample_weight) of any length, checked one by one; a Source.
 
     source: an iterable, or a function of no arguments that returns one. An epoch is one pass over it, or `steps_per_epoch`
     minibatches, where a source that ends is begun again. An iterator, which can be gone through once only, needs the latter
     for more than one epoch.
     """
 
-    def __init__(self, net: Network, loss: losses.Loss, source: Any, steps_per_epoch: int | None, epochs: int):
+    samples = None
+
+    def __init__(
+        self, net: Network, loss: losses.Loss, optimizer: optimizers.Optimizer, source: Any, steps_per_epoch: int | None,
+        epochs: int,
+    ):  # fmt: skip
         self.net, self.loss, self.source = net, loss, source
         self.once = isinstance(source, Iterator)
         self.limit = None
@@ -45,15 +48,18 @@ class Batches:
         batch = next(self.rest, self)
         if batch is self:
             raise ValueError("x: got no minibatch, expected at least one")
-        self.first = self.checked(batch, 0, 0)
-        self.rest = itertools.chain([self.first], self.rest)
-        self.handed_out = 0  # epochs, of limited ones
+        first = self.checked(batch, 0, 0)
+        self.rest = itertools.chain([first], self.rest)
+        self.batch_size = len(first)
+        self.finished = 0  # epochs, where they have a limit
+        length = self.length_for(optimizer)
+        self.steps_per_epoch, self.settings = length or 1, {"steps_per_epoch": length}
 
     def length_for(self, optimizer: optimizers.Optimizer) -> int | None:
-        """How many minibatches an epoch has; None if that cannot be known, and ValueError if the optimizer has to."""
+        """Return the number of minibatches in an epoch; None if it cannot be known, ValueError if the optimizer needs it."""
         try:
             return self.limit or len(self.source)
-        except TypeError as error:  # what is without a length, and a DataLoader over such
+        except TypeError as error:  # a source without a length, or a DataLoader over one
             if isinstance(optimizer.schedule, Constant):
                 return None
             raise ValueError(
@@ -62,7 +68,7 @@ class Batches:
             ) from error
 
     def passes(self) -> Iterator[Any]:
-        """One pass; where epochs have a limit pass after pass, as often as the source can be gone through."""
+        """Yield the minibatches of one pass; where epochs have a limit, of pass after pass, as often as the source allows."""
         while True:
             count = 0
             for count, batch in enumerate(self.source if isinstance(self.source, Iterable) else self.source(), 1):  # noqa: B007
@@ -70,15 +76,17 @@ class Batches:
             if self.limit is None or self.once or count == 0:
                 return
 
-    def epoch(self, epoch: int) -> Iterator[Samples]:
-        """The minibatches of an epoch; ValueError where there are fewer than there must be."""
+    def pieces(self, epoch: int, run: Run) -> Iterator[Piece]:
+        """Yield the minibatches of an epoch, a piece each; ValueError where there are fewer than there must be."""
         if self.limit is not None:
-            for _ in itertools.islice(self.rest, (epoch - self.handed_out) * self.limit):  # those that a checkpoint has
+            for _ in itertools.islice(self.rest, (epoch - self.finished) * self.limit):  # epochs that a checkpoint has
                 pass
-            self.handed_out = epoch + 1
+            self.finished = epoch + 1
         count = 0
         for batch in itertools.islice(self.rest, self.limit):
-            yield batch if isinstance(batch, Samples) else self.checked(batch, epoch, count)
+            samples = batch if isinstance(batch, Samples) else self.checked(batch, epoch, count)
+            self.batch_size = max(self.batch_size, len(samples))
+            yield Piece(samples, 0, len(samples), steps=1)
             count += 1
         if count < (self.limit or 1):
             raise ValueError(
@@ -88,6 +96,7 @@ class Batches:
             self.rest = self.passes()
 
     def checked(self, batch: Any, epoch: int, step: int) -> Samples:
+        """Return a minibatch as Samples; TypeError or ValueError, which name it, for what it must not hold."""
         if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
             raise TypeError(
                 f"x: got {type(batch).__name__} for a minibatch, expected tuples (x, y) or (x, y, sample_weight); or give y "
@@ -98,31 +107,3 @@ class Batches:
             return Samples(self.net, self.loss, x, y, weights, minibatch=True).checked()
         except (TypeError, ValueError) as error:
             raise type(error)(f"minibatch {step + 1} of epoch {epoch + 1}: {error}") from error
-
-
-class BatchFit(Fit):
-    """A call of `fit` on minibatches, whose sizes may differ: the workspace grows to the largest seen."""
-
-    def __init__(self, batches: Batches, optimizer: Any, epochs: int):
-        super().__init__(batches.net, batches.first, batches.loss, optimizer, len(batches.first), epochs, shuffle=False)
-        self.batches, self.steps_per_epoch = batches, batches.length_for(optimizer) or 1
-
-    def run_epoch(self, epoch: int) -> None:
-        began, cost, weight = time.perf_counter(), 0.0, 0.0
-        for step, samples in enumerate(self.batches.epoch(epoch)):
-            if len(samples) > self.batch_size:
-                self.batch_size = len(samples)
-                self.make_room()
-            self.samples, self.block = samples, samples.block(self.training)
-            rates = self.rates(epoch * self.steps_per_epoch + step, 1)
-            self.block.set(cost=cost, weight=weight, first=0, last=len(samples), rates=rates.ctypes.data)
-            self.run_slice(1)
-            if self.block["stopped"] >= 0:
-                self.stop(epoch, step)
-            cost, weight = self.block["cost"], self.block["weight"]
-            self.history.steps += 1
-        if weight == 0:
-            raise RefusedData(
-                f"sample_weight: got 0 in {self.net.dtype} in every row of epoch {epoch + 1}, expected at least one weight > 0"
-            )
-        self.end_epoch(epoch, began)

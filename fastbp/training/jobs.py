@@ -10,7 +10,7 @@ import numpy as np
 from fastbp import losses, optimizers
 from fastbp.callbacks import EarlyStopping, Progress
 from fastbp.compiler.llvm import value_in
-from fastbp.engine import jobs
+from fastbp.engine import jobs as compiled
 from fastbp.engine.memory import set_fields, zeros_apart
 from fastbp.engine.table import NETWORK
 from fastbp.network.blocks import SliceBlock, raise_from
@@ -18,17 +18,21 @@ from fastbp.network.network import Network
 from fastbp.network.samples import Evaluation, Samples
 from fastbp.network.sharing import PREDICT_ROWS
 from fastbp.parallel.region import region
-from fastbp.schedules import Constant
-from fastbp.training.rollback import Snapshot
-from fastbp.training.run import FIRST_ALONE, GUESSED_SECONDS, SLICE_SECONDS, Fit
+from fastbp.training.rollback import Rollback
+from fastbp.training.rows import Rows
+from fastbp.training.run import FIRST_ALONE, GUESSED_SECONDS, SLICE_SECONDS, Run
 
-CHUNK_SECONDS = 1e-3  # by the guess, which is up to ten times too long: how late a thread may see that time is up
-RATES_AT_ONCE = 1 << 16  # steps whose learning rates are computed ahead, lest a job waits for more within a call
+CHUNK_SECONDS = (
+    1e-3  # guessed length of a chunk (up to ten times too long): a thread looks at the deadline between chunks
+)
+RATES_AT_ONCE = (
+    1 << 16
+)  # steps whose learning rates are computed ahead: no job should have to wait for more within a call
 EPOCHS_AT_ONCE = 1 << 16  # epochs whose figures have room, for the same reason
 LONG_EPOCH = 100_000  # rows; their order takes 8 bytes each
 
 
-class Plan(NamedTuple):
+class JobSpec(NamedTuple):
     """One network and what it is to be trained with, checked."""
 
     net: Network
@@ -36,42 +40,44 @@ class Plan(NamedTuple):
     optimizer: optimizers.Optimizer
     batch_size: int
     epochs: int
-    samples: Samples | None = None
+    samples: Samples
     validation: Evaluation | None = None
 
 
-class Work:
-    """One network while it is trained: its job for compiled code, and what the job's addresses refer to."""
+class Job:
+    """One network while it is trained: its record for compiled code, and what the record's addresses refer to."""
 
-    def __init__(self, plan: Plan, shuffle: bool, stopping: EarlyStopping | None):
-        net = self.net = plan.net
-        assert plan.samples is not None
-        self.last = Snapshot(net, plan.samples, plan.optimizer)
-        self.run = Fit(net, plan.samples, plan.loss, plan.optimizer, plan.batch_size, plan.epochs, shuffle)
+    def __init__(self, spec: JobSpec, shuffle: bool, stopping: EarlyStopping | None):
+        net = self.net = spec.net
+        self.rollback = Rollback(net, spec.samples, spec.optimizer)
+        self.rows = Rows(spec.samples, spec.batch_size, shuffle)
+        self.run = Run(net, self.rows, spec.loss, spec.optimizer, spec.epochs)
         self.history = net.history = self.run.history
+        self.block = self.run.block_of(spec.samples)
         self.validation: SliceBlock | None = None
-        self.samples = plan.samples
-        self.figures = np.zeros((5, min(plan.epochs, EPOCHS_AT_ONCE)))
+        self.figures = np.zeros((5, min(spec.epochs, EPOCHS_AT_ONCE)))
         self.penalties: list[float] = []  # of the weights, an entry an epoch
         self.best = np.empty_like(net.state.values) if stopping is not None and stopping.restore_best else None
-        self.record = zeros_apart(len(jobs.JOB), np.int64)
+        self.record = zeros_apart(len(compiled.JOB), np.int64)
         self.address = self.record.ctypes.data
-        self.order = np.empty(len(plan.samples) if shuffle else 0, np.int64)  # takes memory when it is written
-        self.steps = plan.epochs * self.run.steps_per_epoch
-        self.rates_end = self.steps if isinstance(plan.optimizer.schedule, Constant) else 0
-        self.describe_training(plan, shuffle)
-        if plan.validation is not None:
-            self.describe_validation(plan.validation)
+        self.order = np.empty(len(spec.samples) if shuffle else 0, np.int64)  # takes memory when it is written
+        self.steps = spec.epochs * self.rows.steps_per_epoch
+        self.rates_end = 0 if self.run.scheduled else self.steps
+        self.describe_training()
+        if spec.validation is not None:
+            self.describe_validation(spec.validation)
         if stopping is not None:
             self.set(patience=stopping.patience, min_delta=stopping.min_delta)
 
-    def describe_training(self, plan: Plan, shuffle: bool) -> None:
-        run, samples, net = self.run, self.samples, self.net
+    def describe_training(self) -> None:
+        """Fill the record, for the first step of the first epoch."""
+        run, samples, net = self.run, self.rows.samples, self.net
         costs, validation_costs, learning_rates, seconds, penalties = (row.ctypes.data for row in self.figures)
         self.set(
-            advance=jobs.advance.of(net.dtype.name).resolve(), training=run.block.address,
+            advance=compiled.advance.of(net.dtype.name).resolve(), training=self.block.address,
             rows=0 if samples.rows is None else samples.rows.ctypes.data, row_count=len(samples),
-            order=self.order.ctypes.data if shuffle else 0, epochs=run.epochs, steps_per_epoch=run.steps_per_epoch,
+            order=self.order.ctypes.data if self.rows.shuffled else 0, epochs=run.epochs,
+            steps_per_epoch=self.rows.steps_per_epoch,
             steps_at_once=max(1, int(run.steps_at_once * CHUNK_SECONDS / GUESSED_SECONDS)),
             last=net.kept.ctypes.data, best=0 if self.best is None else self.best.ctypes.data,
             room=self.figures.shape[1], costs=costs, validation_costs=validation_costs, learning_rates=learning_rates,
@@ -79,25 +85,35 @@ class Work:
         )  # fmt: skip
 
     def describe_validation(self, validation: Evaluation) -> None:
+        """Add to the record what the cost is measured on after each epoch."""
         self.validation = block = validation.block("validation")
-        at_once = max(1, self.read("steps_at_once") * 3 * self.run.batch_size // PREDICT_ROWS) * PREDICT_ROWS
+        at_once = max(1, self.read("steps_at_once") * 3 * self.rows.batch_size // PREDICT_ROWS) * PREDICT_ROWS
         self.set(validation=block.address, validation_count=len(validation.samples), validation_at_once=at_once)
 
     def set(self, **values: float) -> None:
-        set_fields(self.record, jobs.JOB, **values)
+        set_fields(self.record, compiled.JOB, **values)
 
     def read(self, name: str) -> int:
-        return int(value_in(self.record, jobs.JobRecord, name))
+        return int(value_in(self.record, compiled.JobRecord, name))
+
+    @property
+    def is_running(self) -> bool:
+        return self.read("state") == compiled.RUNNING
+
+    @property
+    def has_diverged(self) -> bool:
+        """Whether a cost was not finite, which ends the job."""
+        return self.read("state") == compiled.NOT_FINITE
 
     def precedence(self) -> tuple[bool, float]:
-        """The higher goes on first: in the midst of a long epoch, lest all networks hold an order of many rows; then what
-        takes longest, by a guess, so that the last networks end together."""
-        step, steps_per_epoch = self.read("step"), self.run.steps_per_epoch
+        """Return a key by which the highest job goes on first: one in the midst of a long epoch, so that not all networks hold
+        an order of many rows; then the one that takes longest, by a guess, so that the last networks end together."""
+        step, steps_per_epoch = self.read("step"), self.rows.steps_per_epoch
         return step % steps_per_epoch > 0 and len(self.order) > LONG_EPOCH, (self.steps - step) / self.run.steps_at_once
 
     def supply(self) -> None:
-        """Learning rates for the next steps, where they are not constant; and the step at which to pause."""
-        step, steps_per_epoch = self.read("step"), self.run.steps_per_epoch
+        """Provide the learning rates of the next steps, where they are not constant, and the step at which to pause."""
+        step, steps_per_epoch = self.read("step"), self.rows.steps_per_epoch
         if self.rates_end < self.steps and self.rates_end - step <= RATES_AT_ONCE // 2:
             self.rates = self.run.rates(step, min(RATES_AT_ONCE, self.steps - step))
             self.rates_end = step + len(self.rates)
@@ -105,7 +121,7 @@ class Work:
         self.set(pause=min(self.rates_end, (self.read("epoch") + self.figures.shape[1]) * steps_per_epoch))
 
     def note(self) -> int:
-        """Bring the network and its history up to date; returns how many epochs are new."""
+        """Bring the network and its history up to date; return the number of new epochs."""
         known, epochs, history = len(self.history.cost), self.read("epoch"), self.history
         series = [history.cost, history.validation_cost, history.learning_rate, history.seconds, self.penalties]
         new = self.figures[:, np.arange(known, epochs) % self.figures.shape[1]].tolist()
@@ -122,97 +138,95 @@ class Work:
             raise_from(self.validation.training)
 
     def finish(self) -> None:
-        """What follows the last epoch, also of a fit that was interrupted."""
+        """Bring back the last finite epoch or the best one, also where the fit was interrupted."""
         self.note()
-        if self.read("state") == jobs.NOT_FINITE:
-            self.last.go_back(self.net, self.history)
+        if self.has_diverged:
+            self.rollback.go_back(self.net, self.history)
         if self.best is not None and self.read("best_epoch"):
             self.net.state.values[:] = self.best
 
 
-def train(works: list[Work], bar: Progress | None) -> None:
-    """All networks, in compiled calls of SLICE_SECONDS."""
+def train(jobs: list[Job], bar: Progress | None) -> None:
+    """Train all networks, in compiled calls of SLICE_SECONDS."""
     try:
         if bar is not None:
             bar.on_fit_begin(None, None)
-        running = works
+        running = jobs
         while running:
-            advance(sorted(running, key=Work.precedence, reverse=True))
-            for work in running:
-                new = work.note()
+            advance(sorted(running, key=Job.precedence, reverse=True))
+            for job in running:
+                new = job.note()
                 if bar is not None:
                     for _ in range(new):
-                        bar.on_epoch_end(work.net, work.history)
-                if work.read("state") != jobs.RUNNING:
-                    work.order = np.empty(0, np.int64)
-            running = [work for work in running if work.read("state") == jobs.RUNNING]
+                        bar.on_epoch_end(job.net, job.history)
+                if not job.is_running:
+                    job.order = np.empty(0, np.int64)
+            running = [job for job in running if job.is_running]
     finally:
-        for work in works:
-            work.finish()
+        for job in jobs:
+            job.finish()
         if bar is not None:
             bar.on_fit_end(None, None)
 
 
-def advance(works: list[Work]) -> None:
-    """One compiled call."""
-    for work in works:
-        work.supply()
-    Jobs(works).advance(region.of().resolve())
-    for work in works:
-        work.raise_from()
+def advance(jobs: list[Job]) -> None:
+    """Make one compiled call."""
+    for job in jobs:
+        job.supply()
+    Queue(jobs).advance(region.of().resolve())
+    for job in jobs:
+        job.raise_from()
 
 
-class Jobs:
-    """A block of jobs for compiled calls of SLICE_SECONDS, and what its addresses refer to."""
+class Queue:
+    """Jobs in the order in which threads take them, for compiled calls of SLICE_SECONDS."""
 
-    def __init__(self, works: list[Work]):
-        self.addresses = np.array([work.address for work in works], np.int64)
-        self.block = np.zeros(len(jobs.QUEUE), np.int64)
+    def __init__(self, jobs: list[Job]):
+        self.addresses = np.array([job.address for job in jobs], np.int64)
+        self.block = np.zeros(len(compiled.QUEUE), np.int64)
         set_fields(
-            self.block, jobs.QUEUE,
-            jobs=self.addresses.ctypes.data, length=len(works), duration=SLICE_SECONDS,
+            self.block, compiled.QUEUE,
+            jobs=self.addresses.ctypes.data, length=len(jobs), duration=SLICE_SECONDS,
         )  # fmt: skip
         self.address = self.block.ctypes.data
-        self.code = jobs.train_jobs.of()
-        self.code.resolve()
 
     def advance(self, workers: int) -> None:
-        """One compiled call; `workers`: the address of the parallel region, or 0 for one thread."""
-        self.code.compiled.ctypes(self.address, workers)
+        """Make one compiled call; `workers`: the address of the parallel region, or 0 for one thread."""
+        compiled.train_jobs.of().run(self.address, workers)
 
 
-class Alone:
+class SingleJob:
     """One network whose epochs follow each other in compiled code; threads share its steps where that pays, as in `fit`.
 
     penalty: of the weights, as in `engine.table.Network`; what it adds is kept in `penalties`, an entry an epoch.
     """
 
-    def __init__(self, work: Work, penalty: float = 0.0):
-        self.work, self.jobs, self.finish = work, Jobs([work]), work.finish
-        self.run, self.history, self.penalties = work.run, work.history, work.penalties
-        set_fields(work.run.training.network, NETWORK, penalty=penalty)
+    def __init__(self, job: Job, penalty: float = 0.0):
+        self.job, self.queue, self.finish = job, Queue([job]), job.finish
+        self.run, self.history, self.penalties = job.run, job.history, job.penalties
+        set_fields(job.run.training.network, NETWORK, penalty=penalty)
         self.shares_from = time.perf_counter() + FIRST_ALONE
 
     def advance(self, epochs: int) -> None:
-        """Go on until so many epochs are finished in all, or the job is over. The history is brought up to date, also when
-        Ctrl-C ends it sooner."""
-        work = self.work
+        """Go on until `epochs` are finished in all, or the job is over. The history is brought up to date, also when Ctrl-C
+        ends it sooner."""
+        job = self.job
         try:
-            while work.read("epoch") < epochs and work.read("state") == jobs.RUNNING:
-                self.call(epochs * work.run.steps_per_epoch)
+            while job.read("epoch") < epochs and job.is_running:
+                self.call(epochs * job.rows.steps_per_epoch)
         finally:
-            work.note()
+            job.note()
 
     @property
     def diverged(self) -> bool:
         """Whether a cost was not finite, which ends the job."""
-        return self.work.read("state") == jobs.NOT_FINITE
+        return self.job.has_diverged
 
     def call(self, end: int) -> None:
-        """One compiled call, up to step `end` at most."""
-        work = self.work
-        work.supply()
-        workers = work.run.workers if time.perf_counter() >= self.shares_from else 0
-        work.set(region=workers, pause=min(work.read("pause"), end))
-        self.jobs.advance(0)
-        work.raise_from()
+        """Make one compiled call, up to step `end` at most."""
+        job = self.job
+        job.supply()
+        workers = job.run.workers if time.perf_counter() >= self.shares_from else 0
+        job.set(region=workers, pause=min(job.read("pause"), end))
+        self.queue.advance(0)
+        job.raise_from()

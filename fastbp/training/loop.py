@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any
 
 from fastbp import losses, optimizers
-from fastbp.callbacks import Progress, as_callbacks, end_fit
-from fastbp.callbacks.checkpoint import Checkpoint
+from fastbp.callbacks import Progress, as_callbacks
 from fastbp.checks import whole_number
-from fastbp.data.mapped import read_in_any_order
 from fastbp.network.chain import check_loss
 from fastbp.network.network import Network
-from fastbp.network.samples import Evaluation, Samples, as_validation
-from fastbp.training.batches import Batches, BatchFit, are_batches
+from fastbp.network.samples import Samples, as_validation
+from fastbp.training.batches import Batches, are_batches
 from fastbp.training.history import History
-from fastbp.training.metrics import as_metrics, for_samples
-from fastbp.training.rollback import RefusedData, Snapshot
-from fastbp.training.run import Fit
-
-__all__ = ["Fit", "History", "fit"]
+from fastbp.training.metrics import Measures, as_metrics
+from fastbp.training.rollback import RefusedData, Rollback
+from fastbp.training.rows import Rows
+from fastbp.training.run import Run
+from fastbp.training.watchers import Watchers
 
 BATCH_SIZE = 32  # unless the user says otherwise
 
@@ -71,134 +68,67 @@ def fit(
     """
     loss, optimizer = losses.as_loss(loss), optimizers.as_optimizer(optimizer, net.dtype)
     check_loss(net, loss)
-    epochs = whole_number("epochs", epochs, at_least=1)
-    measured = as_metrics(metrics)
+    epochs, named = whole_number("epochs", epochs, at_least=1), as_metrics(metrics)
+    source: Rows | Batches
     if are_batches(x, y):
-        refuse_beside_batches(batch_size, shuffle, sample_weight, measured, validation_data)
-        task = task_of_batches(Batches(net, loss, x, steps_per_epoch, epochs), optimizer, epochs)
+        given = {"batch_size": batch_size, "shuffle": shuffle, "sample_weight": sample_weight}
+        refuse_beside_batches(given, bool(named), validation_data)
+        source = Batches(net, loss, optimizer, x, steps_per_epoch, epochs)
     else:
         if steps_per_epoch is not None:
             raise ValueError(f"steps_per_epoch: got {steps_per_epoch!r} beside arrays, expected None")
         batch_size = whole_number("batch_size", BATCH_SIZE if batch_size is None else batch_size, at_least=1)
         samples = Samples(net, loss, x, y, sample_weight).checked()
-        task = task_of_rows(net, samples, loss, optimizer, batch_size, epochs, shuffle is None or bool(shuffle))
-    validation = as_validation(net, loss, validation_data)
-    if measured:
-        watched = validation.samples if validation is not None else task.samples
-        assert watched is not None
-        measured = for_samples(measured, loss, getattr(net.layers[-1], "activation", None), watched.y)
-    watchers = as_callbacks(callbacks)
-    if progress:
-        watchers = (*watchers, Progress(epochs))
-    validated = [] if validation is None else ["validation_cost"]
-    for watcher in watchers:
-        watcher.check_fit(["cost", *validated, *measured, "learning_rate", "seconds"])
-    checkpoint = checkpoint_among(watchers)
-    if checkpoint is not None:
-        rows = 0 if validation is None else len(validation.samples)
-        settings = {"loss": loss, "optimizer": optimizer, "metrics": measured, "validation_rows": rows, **task.settings}
-        checkpoint.look(net, settings, epochs, watchers)
-    before = Snapshot(net, task.samples, optimizer)
-    if checkpoint is not None and checkpoint.resumes:
-        before.keep_all()
-    run = task.begin()
+        source = Rows(samples, batch_size, shuffle is None or bool(shuffle))
+    measures = Measures(net, loss, as_validation(net, loss, validation_data), named, source.samples)
+    watchers = Watchers((*as_callbacks(callbacks), *([Progress(epochs)] if progress else [])))
+    settings = {"loss": loss, "optimizer": optimizer, **measures.settings, **source.settings}
+    watchers.check(net, measures.series, settings, epochs)
+    rollback = Rollback(net, source.samples, optimizer)
+    if watchers.resume:
+        rollback.copy_moments()
+    run = Run(net, source, loss, optimizer, epochs)
     net.history = run.history
-    with read_in_any_order(run.in_files if run.shuffle else []):
-        train(run, before, validation, measured, watchers, checkpoint)
+    train(run, rollback, measures, watchers)
     return run.history
 
 
-class Task(NamedTuple):
-    """What a fit goes over, checked."""
-
-    samples: Samples | None  # None: they come one minibatch after another
-    settings: dict[str, Any]  # what the bits depend on, beside network, cost, optimizer and data
-    begin: Callable[[], Fit]
-
-
-def task_of_rows(
-    net: Network, samples: Samples, loss: losses.Loss, optimizer: Any, batch_size: int, epochs: int, shuffle: bool
-) -> Task:
-    settings = {"rows": len(samples), "batch_size": batch_size, "shuffle": shuffle}
-    return Task(samples, settings, partial(Fit, net, samples, loss, optimizer, batch_size, epochs, shuffle))
-
-
-def task_of_batches(batches: Batches, optimizer: Any, epochs: int) -> Task:
-    settings = {"steps_per_epoch": batches.length_for(optimizer)}
-    return Task(None, settings, partial(BatchFit, batches, optimizer, epochs))
-
-
-def refuse_beside_batches(
-    batch_size: Any, shuffle: Any, sample_weight: Any, measured: dict, validation_data: Any
-) -> None:
-    """What only goes with arrays."""
-    given = {"batch_size": batch_size, "shuffle": shuffle, "sample_weight": sample_weight}
+def refuse_beside_batches(given: dict[str, Any], measures: bool, validation_data: Any) -> None:
+    """Refuse arguments that go with arrays only: those `given`, and metrics without data to measure them on."""
     for name, value in given.items():
         if value is not None:
             raise ValueError(
                 f"{name}: got {type(value).__name__} beside minibatches, expected None: they come as they are"
             )
-    if measured and validation_data is None:
+    if measures and validation_data is None:
         raise ValueError("metrics: got some beside minibatches, expected validation_data too, to measure them on")
 
 
-def checkpoint_among(watchers: tuple) -> Checkpoint | None:
-    found = [watcher for watcher in watchers if isinstance(watcher, Checkpoint)]
-    if len(found) > 1:
-        raise ValueError(f"callbacks: got {len(found)} of fastbp.Checkpoint, expected at most one")
-    return found[0] if found else None
-
-
-def train(
-    run: Fit,
-    last: Snapshot,
-    validation: Evaluation | None,
-    measured: dict,
-    watchers: tuple,
-    checkpoint: Checkpoint | None,
-) -> None:
-    """The epochs; `last` is the network before the first one."""
+def train(run: Run, rollback: Rollback, measures: Measures, watchers: Watchers) -> None:
+    """Run the epochs that are left, which after a callback has ended the fit are none."""
     net, history = run.net, run.history
     try:
-        ended = begin(run, last, watchers, checkpoint)
+        ended = begin(run, rollback, watchers)
         for epoch in range(len(history.cost), 0 if ended else run.epochs):
-            run.run_epoch(epoch)
-            measure(run, validation, measured)
-            stops = [watcher.on_epoch_end(net, history) is True for watcher in watchers]
-            if checkpoint is not None:
-                checkpoint.save(run, watchers, any(stops))
-            if any(stops):
+            run.epoch(epoch)
+            measures.measure(history)
+            if watchers.end_epoch(run):
                 break
     except (RefusedData, FloatingPointError):
-        last.go_back(net, history)
+        rollback.go_back(net, history)
         raise
     finally:
-        end_fit(watchers, net, history)
+        watchers.end(run)
 
 
-def begin(run: Fit, before: Snapshot, watchers: tuple, checkpoint: Checkpoint | None) -> bool:
-    """What precedes the first epoch, or the first that is not in a checkpoint; whether there is none left to run. Where a
-    callback raises, the network is as before."""
+def begin(run: Run, rollback: Rollback, watchers: Watchers) -> bool:
+    """Do what precedes the first epoch that is left; return whether there is none. Where a callback raises, the network is
+    as before."""
     try:
-        ended = checkpoint is not None and checkpoint.resume_fit(run)
-        for watcher in watchers:
-            watcher.on_fit_begin(run.net, run.history)
-        if checkpoint is not None:
-            checkpoint.resume_callbacks(watchers)
+        ended = watchers.begin(run)
     except BaseException:
-        before.restore(run.net)
+        rollback.restore(run.net)
         raise
     if run.history.cost:
         run.net.state.keep_if_finite()
     return ended
-
-
-def measure(run: Fit, validation: Evaluation | None, measured: dict) -> None:
-    """The validation cost and the metrics after an epoch."""
-    samples = run.samples if validation is None else validation.samples
-    if validation is not None:
-        run.history.validation_cost.append(validation.cost())
-    if measured:
-        output = run.net.predict(samples.x)
-        for name, metric in measured.items():
-            run.history.metrics.setdefault(name, []).append(float(metric(samples.y, output)))

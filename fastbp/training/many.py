@@ -12,13 +12,12 @@ from fastbp import losses, optimizers
 from fastbp.callbacks import EarlyStopping, Progress
 from fastbp.checks import one_each, whole_number
 from fastbp.data import convert
-from fastbp.engine.jobs import NOT_FINITE
 from fastbp.network.chain import check_loss
 from fastbp.network.network import Network
 from fastbp.network.samples import TRAINING, VALIDATION, Evaluation, Samples, parts_of_validation
 from fastbp.parallel.region import region
 from fastbp.training.history import History
-from fastbp.training.jobs import Plan, Work, train
+from fastbp.training.jobs import Job, JobSpec, train
 
 __all__ = ["fit_many"]
 
@@ -75,27 +74,27 @@ def fit_many(
     trained = Shared(x, y, sample_weight)
     subsets = subsets_of(trained, "rows", rows, len(nets))
     held_out = validation_of(trained, validation_rows, validation_data, len(nets))
-    plans = [planned(i, Plan(nets[i], *chosen), trained, subsets[i], held_out[i]) for i, chosen in enumerate(settings)]
-    refuse_wrong_numbers([plan.samples for plan in plans])
-    refuse_wrong_numbers([plan.validation.samples for plan in plans if plan.validation is not None])
-    bar = Progress(sum(plan.epochs for plan in plans)) if progress else None
+    specs = [job_spec(i, nets[i], chosen, trained, subsets[i], held_out[i]) for i, chosen in enumerate(settings)]
+    refuse_wrong_numbers([spec.samples for spec in specs])
+    refuse_wrong_numbers([spec.validation.samples for spec in specs if spec.validation is not None])
+    bar = Progress(sum(spec.epochs for spec in specs)) if progress else None
     if bar is not None:
         bar.check_fit(())
     with contextlib.ExitStack() as turns:
         for net in nets:
             turns.enter_context(net.turn.taken("fit_many"))
         region.of().resolve()  # fails, where it does, before anything changes
-        works = [Work(plan, shuffle, early_stopping) for plan in plans]
-        train(works, bar)
-    refuse_failed(works)
-    return [work.history for work in works]
+        jobs = [Job(spec, shuffle, early_stopping) for spec in specs]
+        train(jobs, bar)
+    refuse_diverged(jobs)
+    return [job.history for job in jobs]
 
 
 # -------------------------------------------------------------------------------------------------------------- checks
 
 
 class Shared:
-    """A data set, checked and converted once for all networks that read it in the same form."""
+    """A data set, which is checked and converted once for all networks that read it in the same form."""
 
     def __init__(self, x: Any, y: Any, weights: Any = None, names: str = TRAINING):
         self.x = convert.as_input(names.split()[0], x)
@@ -128,7 +127,7 @@ def checked_networks(networks: Any) -> list[Network]:
 
 
 def subsets_of(shared: Shared, name: str, rows: Any, count: int) -> list[np.ndarray | None]:
-    """The row numbers of each network; None: all rows."""
+    """Return the row numbers of each network; None: all rows."""
     if rows is None:
         return [None] * count
     if not isinstance(rows, list | tuple | np.ndarray):
@@ -139,7 +138,7 @@ def subsets_of(shared: Shared, name: str, rows: Any, count: int) -> list[np.ndar
 
 
 def validation_of(trained: Shared, rows: Any, pair: Any, count: int) -> list[tuple[Shared, np.ndarray | None] | None]:
-    """What each network is validated on, a data set and the rows of it; None: nothing."""
+    """Return what each network is validated on, a data set and the rows of it; None: nothing."""
     if rows is not None and pair is not None:
         raise ValueError("validation_rows, validation_data: got both, expected at most one of them")
     if pair is not None:
@@ -151,12 +150,15 @@ def validation_of(trained: Shared, rows: Any, pair: Any, count: int) -> list[tup
     return [None if subset is None else (shared, subset) for subset in subsets]
 
 
-def planned(i: int, plan: Plan, trained: Shared, rows: np.ndarray | None, held_out: Any) -> Plan:
-    """The plan with its samples; errors say that it is the network at place i."""
-    net, loss = plan.net, plan.loss
+def job_spec(
+    i: int, net: Network, settings: tuple[Any, ...], trained: Shared, rows: np.ndarray | None, held_out: Any
+) -> JobSpec:
+    """Return what the network at place i is to be trained with: its cost, optimizer, batch size and epochs, its samples, and
+    those it is validated on; errors name its place."""
+    loss, optimizer, batch_size, epochs = settings
     try:
         check_loss(net, loss)
-        plan.optimizer.check(net.dtype)
+        optimizer.check(net.dtype)
         samples = trained.samples(net, loss).only(rows)
         if rows is not None and samples.weights is not None:
             convert.check_weight("sample_weight", samples.weights[rows], net.dtype, f"all of rows[{i}]")
@@ -166,11 +168,11 @@ def planned(i: int, plan: Plan, trained: Shared, rows: np.ndarray | None, held_o
             validation = Evaluation(net, loss, shared.samples(net, loss).only(subset))
     except (TypeError, ValueError) as error:
         raise type(error)(f"networks[{i}]: {error}") from error
-    return plan._replace(samples=samples, validation=validation)
+    return JobSpec(net, loss, optimizer, batch_size, epochs, samples, validation)
 
 
 def refuse_wrong_numbers(all_samples: Sequence[Any]) -> None:
-    """ValueError for NaN and infinity in a row that some network uses, and for a y that its cost cannot mean."""
+    """Raise ValueError for NaN and infinity in a row that a network uses, and for a y that its cost cannot mean."""
     alike: dict[tuple, list[Samples]] = {}
     for samples in all_samples:
         alike.setdefault((id(samples.y), samples.loss, samples.dtype), []).append(samples)
@@ -182,10 +184,11 @@ def refuse_wrong_numbers(all_samples: Sequence[Any]) -> None:
             raise ValueError(found)
 
 
-def refuse_failed(works: list[Work]) -> None:
-    failed = {i: work for i, work in enumerate(works) if work.read("state") == NOT_FINITE}
-    if failed:
-        places = ", ".join(f"{i} (epoch {work.read('epoch') + 1})" for i, work in failed.items())
+def refuse_diverged(jobs: list[Job]) -> None:
+    """Raise FloatingPointError that names the networks whose cost was not finite, if there are any."""
+    diverged = {i: job for i, job in enumerate(jobs) if job.has_diverged}
+    if diverged:
+        places = ", ".join(f"{i} (epoch {job.read('epoch') + 1})" for i, job in diverged.items())
         raise FloatingPointError(
             f"networks: got a cost of NaN or infinity, from finite data, at places {places}; these keep the parameters of "
             "their last finite epoch, the others are trained. A smaller learning rate, or clip_norm, may help"

@@ -1,4 +1,4 @@
-"""What `fit` measures beside the cost: functions metric(y, output) -> float, by name.
+"""What `fit` measures after each epoch: the cost on validation data, and metrics, functions metric(y, output) -> float.
 
 A metric with a name is made for a cost, a last layer and a y, so that it means what its name says; or it is refused.
 """
@@ -13,13 +13,16 @@ import numpy as np
 
 from fastbp.data.scores import largest_is_right, same_sides
 from fastbp.losses import CustomLoss, Loss
+from fastbp.network.network import Network
+from fastbp.network.samples import Evaluation, Samples
+from fastbp.training.history import History
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 BOUNDED_BELOW = ("sigmoid", "hard_sigmoid", "softplus", "relu")  # last activations that never reach -1
 
 
 def as_metrics(metrics: Any) -> dict[str, Any]:
-    """Metrics by name, from names and functions metric(y, output) -> float: what `for_samples` takes."""
+    """Return metrics by name, in the form that `for_samples` takes, from names and functions metric(y, output) -> float."""
     found: dict[str, Any] = {}
     if isinstance(metrics, str) or callable(metrics):
         metrics = [metrics]
@@ -40,9 +43,45 @@ def as_metrics(metrics: Any) -> dict[str, Any]:
 
 
 def for_samples(metrics: dict[str, Any], loss: Loss, activation: Any, y: np.ndarray) -> dict[str, Metric]:
-    """The functions that measure outputs of a last layer with that activation, trained with `loss`, against y; ValueError for
-    a metric that would say something else than its name."""
+    """Return the functions that measure outputs of a last layer with that activation, trained with `loss`, against y;
+    ValueError for a metric that would say something else than its name."""
     return {name: make(loss, activation, y) for name, make in metrics.items()}
+
+
+class Measures:
+    """What a fit measures after each epoch: the cost on the validation data, and metrics on these or else on `samples`."""
+
+    def __init__(
+        self, net: Network, loss: Loss, validation: Evaluation | None, metrics: dict[str, Any], samples: Samples | None
+    ):
+        self.net, self.validation = net, validation
+        self.samples = samples if validation is None else validation.samples
+        self.metrics: dict[str, Metric] = {}
+        if metrics:
+            assert self.samples is not None
+            self.metrics = for_samples(metrics, loss, net.layers[-1].activation, self.samples.y)
+
+    @property
+    def series(self) -> list[str]:
+        """The names of all that the history will hold."""
+        validated = [] if self.validation is None else ["validation_cost"]
+        return ["cost", *validated, *self.metrics, "learning_rate", "seconds"]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a checkpoint compares."""
+        rows = 0 if self.validation is None else len(self.validation.samples)
+        return {"metrics": self.metrics, "validation_rows": rows}
+
+    def measure(self, history: History) -> None:
+        """Add to the history what the network gives now."""
+        if self.validation is not None:
+            history.validation_cost.append(self.validation.cost())
+        if self.metrics:
+            assert self.samples is not None
+            output = self.net.predict(self.samples.x)
+            for name, metric in self.metrics.items():
+                history.metrics.setdefault(name, []).append(float(metric(self.samples.y, output)))
 
 
 # ----------------------------------------------------------------------------------------------------------- accuracy

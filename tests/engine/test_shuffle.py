@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import fastbp as fb
 from fastbp.compiler.code import call_code
 from fastbp.engine.shuffle import SHUFFLE_STREAM, shuffle
-from fastbp.training.run import epoch_order
+from fastbp.training.rows import epoch_order
 
 
 def by_numpy(seed, stream, rows):

@@ -52,7 +52,7 @@ def test_a_part_at_a_time(large, kind, settings, given):
 
 
 def test_small_ones_are_made_dense():
-    assert isinstance(sparse.handy(X), np.ndarray)
+    assert isinstance(sparse.dense_if_small(X), np.ndarray)
     dense, csr = (MLPRegressor(hidden_layer_sizes=(8,), max_iter=3, random_state=0).fit(x, Y) for x in (X.toarray(), X))
     np.testing.assert_array_equal(dense.coefs_[0], csr.coefs_[0])
 

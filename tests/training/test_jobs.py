@@ -6,7 +6,7 @@ import pytest
 import fastbp as fb
 from fastbp.network.samples import Evaluation, Samples
 from fastbp.training import jobs
-from fastbp.training.jobs import Alone, Plan, Work
+from fastbp.training.jobs import Job, JobSpec, SingleJob
 
 rng = np.random.default_rng(0)
 X, Y = rng.standard_normal((500, 64)), rng.integers(0, 10, 500)
@@ -19,10 +19,10 @@ def network():
 
 
 def alone(net, optimizer, epochs, penalty=0.0, stopping=None, shuffle=True):
-    plan = Plan(
+    spec = JobSpec(
         net, LOSS, optimizer, 200, epochs, Samples(net, LOSS, X, Y), Evaluation(net, LOSS, Samples(net, LOSS, *HELD))
     )
-    return Alone(Work(plan, shuffle, stopping), penalty)
+    return SingleJob(Job(spec, shuffle, stopping), penalty)
 
 
 @pytest.mark.parametrize("shares", [True, False])

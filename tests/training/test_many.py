@@ -229,9 +229,9 @@ def test_no_more_networks_than_threads_are_in_the_midst_of_a_long_epoch(monkeypa
         monkeypatch.setattr(jobs, name, value)
     advance, seen = jobs.advance, []
 
-    def watched(works):
-        advance(works)
-        seen.append(sum(work.read("step") % work.run.steps_per_epoch > 0 for work in works))
+    def watched(running):
+        advance(running)
+        seen.append(sum(job.read("step") % job.rows.steps_per_epoch > 0 for job in running))
 
     monkeypatch.setattr(jobs, "advance", watched)
     nets, twins = networks() + networks(), networks() + networks()
@@ -347,8 +347,8 @@ def test_ctrl_c_in_the_midst_of_an_epoch_restores_the_best_and_goes_on(monkeypat
     monkeypatch.setattr(jobs, "SLICE_SECONDS", 0.0)
     net, calls, advance = one(), [], jobs.advance
 
-    def interrupted(works):
-        advance(works)
+    def interrupted(running):
+        advance(running)
         calls.append(net.parameters.tobytes())
         if len(calls) == 3 * 8 + 2:  # a step a call
             raise KeyboardInterrupt

@@ -12,7 +12,7 @@ from reference import numbers
 
 import fastbp as fb
 from fastbp import engine, schedules
-from fastbp.training import loop
+from fastbp.training.run import Run
 
 X = 4 * numbers((23, 5), np.dtype(np.float32), seed=5)
 Y = np.arange(23) * 7 % 5 % 3
@@ -114,13 +114,13 @@ def test_a_weight_of_two_is_as_a_sample_twice():
 
 def test_the_cost_does_not_depend_on_how_epochs_are_cut_into_slices(monkeypatch):
     net, other = network("float64"), network("float64")  # sums of float32 costs would be exact
-    cost, run_slice = net.fit(X, Y, batch_size=1, epochs=6).cost, loop.Fit.run_slice
+    cost, call = net.fit(X, Y, batch_size=1, epochs=6).cost, Run.call
 
-    def three_steps_at_once(self, count):
-        run_slice(self, count)
+    def three_steps_at_once(self, block, count):
+        call(self, block, count)
         self.steps_at_once = 3
 
-    monkeypatch.setattr(loop.Fit, "run_slice", three_steps_at_once)
+    monkeypatch.setattr(Run, "call", three_steps_at_once)
     assert cost == other.fit(X, Y, batch_size=1, epochs=6).cost
 
 
