@@ -18,7 +18,7 @@ FORMER = {
     "_code": "compiler.code",
     "_live": "compiler.live",
     "_llvm": "compiler.llvm",
-    "_check": "compiler.arguments",
+    "_check": "compiler.faults",
     "_raised": "compiler.raised",
     "_refusal": "compiler.refusal",
     "_vector": "compiler.vector",

@@ -2,14 +2,14 @@
 
 from typing import NamedTuple
 
-from fastbp.compiler.arguments import Array
+from fastbp.compiler.arrays import Array
 from fastbp.compiler.code import code_per_dtype
 from fastbp.compiler.llvm import call, fetch, on_stack, put
+from fastbp.compiler.strided import copier
 from fastbp.engine.minibatch import minibatch_loader
 from fastbp.engine.slices import Slice, account_of_minibatches, in_a_team, team_size
 from fastbp.engine.table import Network, Operation
 from fastbp.engine.walk import backward, forward, has_raised, last_operation, take_back_forward
-from fastbp.gemm.pack import copier
 from fastbp.parallel.sharing import lead_if_faster
 
 

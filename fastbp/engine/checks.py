@@ -9,50 +9,12 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from fastbp.compiler.arguments import (
-    ANY_INTEGER,
-    COPIED,
-    DELTA,
-    FLOAT32,
-    FLOAT64,
-    GRADIENTS,
-    INPUT_DELTA,
-    LABEL_COLUMN,
-    MOMENTS,
-    NETWORK,
-    NO_ROW,
-    NO_WEIGHT,
-    NOT_AN_ARRAY,
-    NOT_ARRAY,
-    NOT_HELD,
-    NOTHING,
-    ORDER,
-    OUT,
-    PARAMETERS,
-    READ_ONLY,
-    SAMPLE_WEIGHT,
-    TOO_MANY_ROWS,
-    TRAINING,
-    WRONG_DTYPE,
-    WRONG_LABEL,
-    WRONG_NDIM,
-    WRONG_SUM,
-    WRONG_TARGET,
-    WRONG_WEIGHT,
-    Array,
-    X,
-    Y,
-    check_apart,
-    check_apart_from_any,
-    check_floats,
-    check_length,
-    check_output,
-    check_shape,
-    kind_of_dtype,
-    refuse,
-)
+from fastbp.compiler import arguments as arg
+from fastbp.compiler import faults, names
+from fastbp.compiler.arrays import FLOAT32, FLOAT64, NOT_AN_ARRAY, NOTHING, Array, kind_of_dtype
+from fastbp.compiler.faults import bits_of, refuse
 from fastbp.compiler.jit import inner
-from fastbp.compiler.llvm import I64, get, on_stack, read
+from fastbp.compiler.llvm import I64, get, read
 from fastbp.engine.minibatch import INT64_KIND, number_at
 from fastbp.engine.table import Network
 from fastbp.kernels.loss_arguments import read_label
@@ -62,9 +24,9 @@ from fastbp.kernels.loss_arguments import read_label
 def written(typingctx, training):
     """The address of the Network of a Training that is going to be written to; where the type says that an array of it is
     read-only, the negative of that array's name, for `check_training` to refuse."""
-    names = {"parameters": PARAMETERS, "gradients": GRADIENTS, "moments": MOMENTS}
+    numbers = {"parameters": names.PARAMETERS, "gradients": names.GRADIENTS, "moments": names.MOMENTS}
     given = dict(zip(training.fields, training, strict=True))
-    read_only = next((number for name, number in names.items() if not given[name].mutable), None)
+    read_only = next((number for name, number in numbers.items() if not given[name].mutable), None)
 
     def codegen(context, builder, signature, args):
         if read_only is not None:
@@ -79,9 +41,9 @@ def written(typingctx, training):
 def check_training(fault, network):
     """`network` is the address of a Network where it was laid down, none of a copy."""
     if network < 0:
-        return refuse(fault, READ_ONLY, -network, 0, 0, 0, 0)
+        return refuse(fault, faults.READ_ONLY, -network)
     if get(network, Network, "address") != network:
-        return refuse(fault, COPIED, TRAINING, 0, 0, 0, 0)
+        return refuse(fault, faults.COPIED, names.TRAINING)
     return True
 
 
@@ -95,19 +57,21 @@ def as_float32(x):
 def check_real(fault, name, x, ndim):
     """x is an array of real numbers of `ndim` dimensions."""
     if x.kind < FLOAT32:
-        return check_floats(fault, name, x, ndim, name, FLOAT32)
+        return arg.check_floats(fault, name, x, ndim, name, FLOAT32)
     if x.ndim != ndim:
-        return check_floats(fault, name, as_float32(x), ndim, name, FLOAT32)
+        return arg.check_floats(fault, name, as_float32(x), ndim, name, FLOAT32)
     return True
 
 
 @inner
 def check_x(fault, t, x, most):
     """x has the columns of the network's inputs, and 1 to `most` rows (0: any number)."""
-    if not (check_real(fault, X, x, 2) and check_length(fault, X, 1, x.columns, NETWORK, t.inputs)):
+    if not (
+        check_real(fault, names.X, x, 2) and arg.check_length(fault, names.X, 1, x.columns, names.NETWORK, t.inputs)
+    ):
         return False
     if most != 0 and (x.rows > most or x.rows < 1):
-        return refuse(fault, TOO_MANY_ROWS, X, 0, x.rows, 0, most)
+        return refuse(fault, faults.TOO_MANY_ROWS, names.X, got=x.rows, expected=most)
     return True
 
 
@@ -115,8 +79,8 @@ def check_x(fault, t, x, most):
 def check_some_rows(fault, x, order):
     """There is at least one row to go over."""
     if order.kind != NOTHING and order.rows < 1:
-        return refuse(fault, TOO_MANY_ROWS, ORDER, 0, 0, 0, 0)
-    return x.rows >= 1 or refuse(fault, TOO_MANY_ROWS, X, 0, 0, 0, 0)
+        return refuse(fault, faults.TOO_MANY_ROWS, names.ORDER)
+    return x.rows >= 1 or refuse(fault, faults.TOO_MANY_ROWS, names.X)
 
 
 @inner
@@ -125,7 +89,7 @@ def check_labels(fault, y, classes):
     for i in range(y.rows):
         label = read_label(y.address + i * y.row_stride, y.kind)
         if label < 0 or label >= classes:
-            return refuse(fault, WRONG_LABEL, Y, i, label, 0, classes - 1)
+            return refuse(fault, faults.WRONG_LABEL, names.Y, place=i, got=label, expected=classes - 1)
     return True
 
 
@@ -134,15 +98,17 @@ def check_y(fault, t, x, y):
     """y has a label, or the targets of all outputs, for each row of x."""
     labels = y.ndim == 1 and t.takes_labels != 0
     if labels and (y.kind == FLOAT32 or y.kind == FLOAT64):
-        return refuse(fault, WRONG_DTYPE, Y, 0, y.kind, -1, ANY_INTEGER)
+        return refuse(fault, faults.WRONG_DTYPE, names.Y, got=y.kind, expected=faults.ANY_INTEGER)
     one_column = labels or (y.ndim == 1 and t.outputs == 1)
-    if not check_real(fault, Y, y, 1 if one_column else 2):
+    if not check_real(fault, names.Y, y, 1 if one_column else 2):
         return False
     if t.takes_labels != 0 and y.ndim == 2 and y.columns == 1 and t.outputs > 1:
-        return refuse(fault, LABEL_COLUMN, Y, 0, y.kind, NETWORK, t.outputs)
-    if not (one_column or check_length(fault, Y, 1, y.columns, NETWORK, t.outputs)):
+        return refuse(fault, faults.LABEL_COLUMN, names.Y, got=y.kind, other=names.NETWORK, expected=t.outputs)
+    if not (one_column or arg.check_length(fault, names.Y, 1, y.columns, names.NETWORK, t.outputs)):
         return False
-    return check_length(fault, Y, 0, y.rows, X, x.rows) and (not labels or check_labels(fault, y, t.outputs))
+    return arg.check_length(fault, names.Y, 0, y.rows, names.X, x.rows) and (
+        not labels or check_labels(fault, y, t.outputs)
+    )
 
 
 class Result(NamedTuple):
@@ -152,12 +118,6 @@ class Result(NamedTuple):
 
 
 NO_RESULT = Result(0.0)
-
-
-@inner
-def bits_of(number):
-    """A float64 as a Fault holds it."""
-    return read(on_stack(Result(number)), np.int64)
 
 
 @inner
@@ -179,7 +139,14 @@ def check_targets(fault, t, y, weights):
                 wrong, outside = target, True
         if (outside or not abs(total - 1.0) <= t.sum_tolerance) and weight_at(weights, i) != 0:
             got = bits_of(wrong if outside else total)
-            return refuse(fault, WRONG_TARGET if outside else WRONG_SUM, Y, i, got, 0, expected)
+            return refuse(
+                fault,
+                faults.WRONG_TARGET if outside else faults.WRONG_SUM,
+                names.Y,
+                place=i,
+                got=got,
+                expected=expected,
+            )
     return True
 
 
@@ -199,20 +166,24 @@ def weights_checker(real):
     def check_weights(fault, x, weights, minibatch):
         if weights.kind == NOTHING:
             return True
-        if not check_real(fault, SAMPLE_WEIGHT, weights, 1):
+        if not check_real(fault, names.SAMPLE_WEIGHT, weights, 1):
             return False
         largest, row = 0.0, 0
         for i in range(weights.rows):
             weight = weight_at(weights, i)
             if not (weight >= 0 and real(weight) < np.inf):
-                return refuse(fault, WRONG_WEIGHT, SAMPLE_WEIGHT, i, bits_of(weight), 0, kind)
+                return refuse(
+                    fault, faults.WRONG_WEIGHT, names.SAMPLE_WEIGHT, place=i, got=bits_of(weight), expected=kind
+                )
             if weight > largest:
                 largest, row = weight, i
         if largest == 0 and weights.rows > 0 and not minibatch:
-            return refuse(fault, NO_WEIGHT, SAMPLE_WEIGHT, 0, 0, 0, 0)
+            return refuse(fault, faults.NO_WEIGHT, names.SAMPLE_WEIGHT)
         if largest > 0 and real(largest) == 0:
-            return refuse(fault, WRONG_WEIGHT, SAMPLE_WEIGHT, row, bits_of(largest), 0, kind)
-        return check_length(fault, SAMPLE_WEIGHT, 0, weights.rows, X, x.rows)
+            return refuse(
+                fault, faults.WRONG_WEIGHT, names.SAMPLE_WEIGHT, place=row, got=bits_of(largest), expected=kind
+            )
+        return arg.check_length(fault, names.SAMPLE_WEIGHT, 0, weights.rows, names.X, x.rows)
 
     return check_weights
 
@@ -230,7 +201,7 @@ def holding_checker(real):
             for j in range(x.columns):
                 number = number_at(x.address + i * x.row_stride + j * x.column_stride, x.kind)
                 if np.isfinite(number) and not np.isfinite(real(number)):
-                    return refuse(fault, NOT_HELD, name, i, bits_of(number), 0, kind)
+                    return refuse(fault, faults.NOT_HELD, name, place=i, got=bits_of(number), expected=kind)
         return True
 
     return check_held
@@ -252,15 +223,15 @@ def check_order(fault, x, order):
     if order.kind == NOTHING:
         return True
     if order.kind == NOT_AN_ARRAY:
-        return refuse(fault, NOT_ARRAY, ORDER, 0, 0, 0, INT64_KIND)
+        return refuse(fault, faults.NOT_ARRAY, names.ORDER, expected=INT64_KIND)
     if order.kind != INT64_KIND:
-        return refuse(fault, WRONG_DTYPE, ORDER, 0, order.kind, -1, INT64_KIND)
+        return refuse(fault, faults.WRONG_DTYPE, names.ORDER, got=order.kind, expected=INT64_KIND)
     if order.ndim != 1:
-        return refuse(fault, WRONG_NDIM, ORDER, 0, order.ndim, 0, 1)
+        return refuse(fault, faults.WRONG_NDIM, names.ORDER, got=order.ndim, expected=1)
     for i in range(order.rows):
         row = read(order.address + i * order.row_stride, np.int64)
         if row < 0 or row >= x.rows:
-            return refuse(fault, NO_ROW, ORDER, i, row, 0, x.rows - 1)
+            return refuse(fault, faults.NO_ROW, names.ORDER, place=i, got=row, expected=x.rows - 1)
     return True
 
 
@@ -288,10 +259,10 @@ def check_rows_and_out(fault, t, x, out, kind):
     """x are rows of inputs, and `out` has room for their outputs, of the given kind."""
     return (
         check_x(fault, t, x, 0)
-        and check_floats(fault, OUT, out, 2, NETWORK, kind)
-        and check_shape(fault, OUT, out, x.rows, X, t.outputs, NETWORK)
-        and check_output(fault, OUT, out)
-        and check_apart_from_any(fault, OUT, out, X, x)
+        and arg.check_floats(fault, names.OUT, out, 2, names.NETWORK, kind)
+        and arg.check_shape(fault, names.OUT, out, x.rows, names.X, t.outputs, names.NETWORK)
+        and arg.check_output(fault, names.OUT, out)
+        and arg.check_apart_from_any(fault, names.OUT, out, names.X, x)
     )
 
 
@@ -303,16 +274,16 @@ def deltas_checker(real):
     @inner
     def check_deltas(fault, t, delta, below):
         return (
-            check_real(fault, DELTA, delta, 2)
-            and check_floats(fault, DELTA, delta, 2, NETWORK, kind)
-            and check_shape(fault, DELTA, delta, t.rows, X, t.outputs, NETWORK)
+            check_real(fault, names.DELTA, delta, 2)
+            and arg.check_floats(fault, names.DELTA, delta, 2, names.NETWORK, kind)
+            and arg.check_shape(fault, names.DELTA, delta, t.rows, names.X, t.outputs, names.NETWORK)
             and (
                 below.kind == NOTHING
                 or (
-                    check_floats(fault, INPUT_DELTA, below, 2, DELTA, kind)
-                    and check_shape(fault, INPUT_DELTA, below, t.rows, X, t.inputs, X)
-                    and check_output(fault, INPUT_DELTA, below)
-                    and check_apart(fault, INPUT_DELTA, below, DELTA, delta, size)
+                    arg.check_floats(fault, names.INPUT_DELTA, below, 2, names.DELTA, kind)
+                    and arg.check_shape(fault, names.INPUT_DELTA, below, t.rows, names.X, t.inputs, names.X)
+                    and arg.check_output(fault, names.INPUT_DELTA, below)
+                    and arg.check_apart(fault, names.INPUT_DELTA, below, names.DELTA, delta, size)
                 )
             )
         )

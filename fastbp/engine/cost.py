@@ -2,14 +2,14 @@
 
 import functools
 
-from fastbp.compiler.arguments import NOTHING, Array, kind_of_dtype
+from fastbp.compiler.arrays import NOTHING, Array, kind_of_dtype
 from fastbp.compiler.jit import inner
 from fastbp.compiler.llvm import call, fetch, get, on_stack, place_of, put
 from fastbp.engine.minibatch import INT64_KIND, Gather, gather_labels, gather_rows
 from fastbp.engine.table import OPERATION_BYTES, Network, Operation
 from fastbp.engine.walk import last_operation
 from fastbp.kernels.clipping import square_maker
-from fastbp.kernels.loss_arguments import Loss
+from fastbp.kernels.loss_arguments import LossArguments
 
 
 @functools.cache  # compiled once for all that use it
@@ -45,7 +45,7 @@ def cost_evaluator(real):
         if weights.kind != NOTHING:
             gather(s, s.weights, first, t.rows, t.weight_buffer, size)
         args = on_stack(
-            Loss(
+            LossArguments(
                 z=o.output,
                 z_stride=o.output_stride,
                 y=t.y_buffer,
@@ -64,7 +64,7 @@ def cost_evaluator(real):
             )
         )
         wrong = call(t.loss, (args,))
-        return wrong, get(args, Loss, "cost"), get(args, Loss, "weight")
+        return wrong, get(args, LossArguments, "cost"), get(args, LossArguments, "weight")
 
     return cost
 

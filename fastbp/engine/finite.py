@@ -5,8 +5,8 @@ from typing import NamedTuple
 from fastbp.compiler.code import code_per_dtype
 from fastbp.compiler.llvm import fetch, get, on_stack, write
 from fastbp.compiler.vector import fma, load, reduce_add, splat, store
-from fastbp.gemm.driver import share
 from fastbp.kernels.activation_passes import size_and_lanes
+from fastbp.parallel.parts import share
 from fastbp.parallel.sharing import share_out
 
 FLOPS_PER_ELEMENT = 8.0  # the cost of an element, for the choice of threads

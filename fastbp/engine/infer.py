@@ -1,14 +1,14 @@
 """Evaluation and prediction over the rows of a Slice, without training; code compiled once a dtype."""
 
-from fastbp.compiler.arguments import Array
+from fastbp.compiler.arrays import Array
 from fastbp.compiler.code import code_per_dtype
 from fastbp.compiler.llvm import call, fetch, put
+from fastbp.compiler.strided import copier
 from fastbp.engine.cost import cost_evaluator
 from fastbp.engine.minibatch import minibatch_loader
 from fastbp.engine.slices import Slice, in_a_team
 from fastbp.engine.table import Network
 from fastbp.engine.walk import forward, has_raised, last_operation
-from fastbp.gemm.pack import copier
 
 
 @code_per_dtype

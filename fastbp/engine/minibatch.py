@@ -6,16 +6,16 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from fastbp.compiler.arguments import FLOAT32, FLOAT64, INTEGER, Array, kind_of_dtype
+from fastbp.compiler.arrays import FLOAT32, FLOAT64, INTEGER, Array, kind_of_dtype
 from fastbp.compiler.code import code_per_dtype
 from fastbp.compiler.jit import inner
 from fastbp.compiler.llvm import fetch, on_stack, prefetch, put, read, write
 from fastbp.compiler.vector import load, load_converted, store
 from fastbp.engine.slices import Slice
 from fastbp.engine.table import Network
-from fastbp.gemm.driver import share
 from fastbp.kernels.activation_passes import size_and_lanes
 from fastbp.kernels.loss_arguments import read_label
+from fastbp.parallel.parts import share
 from fastbp.parallel.sharing import share_out
 
 UINT8, INT64_KIND = INTEGER + 1, INTEGER + 6

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numba import types
 
-from fastbp.compiler.arguments import describe
+from fastbp.compiler.arrays import describe
 from fastbp.compiler.jit import python_function
 from fastbp.compiler.llvm import call, fetch, on_stack, put
 from fastbp.engine.infer import predict_slice

@@ -8,16 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastbp.compiler.arguments import Array
+from fastbp.compiler.arrays import Array
 from fastbp.compiler.code import code_per_dtype
 from fastbp.compiler.llvm import call, fetch, on_stack, place_of, places, put, read
+from fastbp.compiler.strided import copier
 from fastbp.compiler.vector import fma, load, splat, store
 from fastbp.engine.operations.dense import DenseOwn, bias_of
 from fastbp.engine.table import Call, Network, Operation
 from fastbp.engine.walk import forward, has_raised, last_operation
-from fastbp.gemm.driver import share
-from fastbp.gemm.pack import copier
 from fastbp.kernels.activation_passes import Forward, size_and_lanes
+from fastbp.parallel.parts import share
 
 
 class SparseRows(NamedTuple):

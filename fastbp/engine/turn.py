@@ -1,7 +1,8 @@
 """Turns of verbs: one thread at a time works with a Training, since two would overwrite its buffers and read past their
 ends."""
 
-from fastbp.compiler.arguments import IN_USE, TRAINING, refuse
+from fastbp.compiler import faults, names
+from fastbp.compiler.faults import refuse
 from fastbp.compiler.jit import inner
 from fastbp.compiler.live import FORKS, state
 from fastbp.compiler.llvm import atomic_read, atomic_write, exchange_if, place_of
@@ -15,7 +16,7 @@ def begin_turn(network, fault):
     turn = place_of(network, Network, "turn")
     mine, there = state(FORKS) + 1, atomic_read(turn)
     if there == mine or not exchange_if(turn, there, mine):
-        return refuse(fault, IN_USE, TRAINING, 0, 0, 0, 0)
+        return refuse(fault, faults.IN_USE, names.TRAINING)
     return True
 
 

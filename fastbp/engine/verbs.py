@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastbp.compiler.arguments import CLEAR, FLOAT64, NOTHING, Array, X, Y, describe, extent, kind_of_dtype, raise_fault
+from fastbp.compiler import names
+from fastbp.compiler.arrays import FLOAT64, NOTHING, Array, describe, extent, kind_of_dtype
 from fastbp.compiler.code import code_per_dtype
+from fastbp.compiler.faults import CLEAR, raise_fault
 from fastbp.compiler.jit import kernel
 from fastbp.compiler.llvm import address_of, call, fetch, get, on_stack, place_of, places, put
 from fastbp.compiler.raised import raise_noted
@@ -74,8 +76,8 @@ def over_samples(slice_code):
                     cost = np.nan
                 put(a.cost, Result, "value", cost)
                 end_turn(a.network)
-                if not np.isfinite(cost) and check_held(fault, X, x):
-                    check_held(fault, Y, y)
+                if not np.isfinite(cost) and check_held(fault, names.X, x):
+                    check_held(fault, names.Y, y)
             return 0
 
         return samples_code
@@ -112,7 +114,12 @@ def forward_code(real):
             else:
                 call(predict_slice(real), (s, region))
                 put(network, Network, "rows", 0)  # no backward pass may follow
-            if kind != FLOAT64 and given.kind == FLOAT64 and not all_finite(result) and not check_held(fault, X, given):
+            if (
+                kind != FLOAT64
+                and given.kind == FLOAT64
+                and not all_finite(result)
+                and not check_held(fault, names.X, given)
+            ):
                 put(network, Network, "rows", 0)
             end_turn(network)
         return 0

@@ -1,7 +1,7 @@
 """A product with one column, C (m, 1) = A (m, k) @ b, where A's rows are contiguous.
 
 Vectors must run across rows, since each sum is one chain in ascending k: a block of A is transposed in registers and goes
-from there into the chains of as many rows as a vector has lanes. Four such groups take turns: a chain alone would wait for
+from there into the chains of as many rows as a vector has lanes. Four such groups take turns: one chain alone would wait for
 the latency of its last multiply-add.
 """
 
@@ -12,10 +12,11 @@ from numba.extending import intrinsic
 from fastbp.compiler.code import code_per_dtype
 from fastbp.compiler.llvm import I8, I64, fetch
 from fastbp.compiler.vector import load, store, vector_of
-from fastbp.gemm.driver import Product, share
+from fastbp.gemm.driver import Product
 from fastbp.gemm.isa import target_isa
 from fastbp.gemm.micro import Vectors
 from fastbp.gemm.pack import transposed
+from fastbp.parallel.parts import share
 
 
 def chain_steps(real, lanes):
@@ -39,7 +40,7 @@ def chain_steps(real, lanes):
 
 
 def chained(v, columns, sums, b, brs, steps):
-    """The multiply-adds of a block; a whole one has no conditions."""
+    """Emit the multiply-adds of a block of rows and steps; a whole block has no conditions."""
     bd, lanes = v.builder, v.lanes
     whole, part, end = (bd.append_basic_block(name) for name in ("whole", "part", "end"))
     bd.cbranch(bd.icmp_signed(">=", steps, I64(lanes)), whole, part)
@@ -68,7 +69,7 @@ def chained(v, columns, sums, b, brs, steps):
 
 @code_per_dtype
 def column_product(real):
-    """column_product(args, part, parts): a part of the rows of the Product at `args`, of one contiguous column."""
+    """column_product(args, part, parts): compute a part of the rows of the Product at `args`, of one contiguous column."""
     size, lanes = real.bitwidth // 8, vector_of(real).lanes
     chain, groups = chain_steps(real, lanes), 4
 

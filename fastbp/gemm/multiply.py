@@ -2,120 +2,124 @@
 
 import numpy as np
 
+from fastbp.compiler.arrays import Array, transposed
 from fastbp.compiler.code import code_per_dtype
 from fastbp.compiler.jit import inner
-from fastbp.compiler.llvm import address_of, call, fetch, on_stack, stack_room, write
+from fastbp.compiler.llvm import address_of, call, fetch, on_stack, put, stack_room
+from fastbp.compiler.strided import on_rows
 from fastbp.gemm.column import column_product
 from fastbp.gemm.driver import Product, product, work_bytes
-from fastbp.gemm.isa import blocks_for
-from fastbp.gemm.pack import copier
 from fastbp.parallel.clock import nanoseconds
+from fastbp.parallel.parts import CACHE_LINE, round_up
 from fastbp.parallel.region import run
 from fastbp.parallel.sharing import opens_region, parts_for
 from fastbp.parallel.sharing_account import account_of, note, shares
 
 COLUMN_FLOPS = 8.0  # what an element of A costs where C is one column
 STACK_BYTES = 32768  # what a product may pack into without allocating
-FIELD = {name: 8 * i for i, name in enumerate(Product._fields)}
-AT_B, AT_BRS, AT_BCS, AT_C, AT_CRS, AT_WORK, AT_WORK_PITCH = (
-    FIELD[name] for name in ("b", "brs", "bcs", "c", "crs", "work", "work_pitch")
-)
+
+
+@inner
+def product_of(a, b, c, size, accumulate, finish, finish_args):
+    """The Product of matrices, c's rows and b's rows or columns contiguous. A stride of b along an axis of length 1 is never
+    used and may be any number; here it is that of contiguous elements."""
+    brs, bcs = size if b.rows <= 1 < b.columns else b.row_stride, size if b.columns <= 1 else b.column_stride
+    return Product(
+        a=a.address,
+        ars=a.row_stride,
+        acs=a.column_stride,
+        b=b.address,
+        brs=brs,
+        bcs=bcs,
+        c=c.address,
+        crs=c.row_stride,
+        m=a.rows,
+        n=b.columns,
+        k=a.columns,
+        accumulate=accumulate,
+        finish=finish,
+        finish_args=finish_args,
+        work=0,
+        work_pitch=0,
+        across=0,
+        strips=0,
+    )
+
+
+def product_runner(real):
+    """run_product(p, region): compute the Product p; it allocates what it packs into, if anything."""
+
+    @inner
+    def run_product(p, region):
+        args, parts = on_stack(p), parts_for(2.0 * p.m * p.n * p.k, region)
+        pitch = call(work_bytes(real), (args, parts))
+        put(args, Product, "work_pitch", pitch)
+        if pitch * parts <= STACK_BYTES:  # small products allocate nothing
+            put(args, Product, "work", stack_room(STACK_BYTES))
+            run(region, product(real), args, parts)
+        else:
+            work = np.empty(pitch * parts + CACHE_LINE, np.uint8)
+            put(args, Product, "work", round_up(address_of(work), CACHE_LINE))
+            run(region, product(real), args, parts)
+            work[0] = 0  # its address does not keep it alive: mention it after the last use
+
+    return run_product
+
+
+def column_runner(real):
+    """run_column(a, b, c, accumulate, region): a C of one column, whose elements and A's rows or columns are contiguous.
+
+    Vectors run along it: where A's columns are contiguous it is computed as the row C.T = B.T @ A.T.
+    """
+    size, run_product = real.bitwidth // 8, product_runner(real)
+
+    @inner
+    def run_column(a, b, c, accumulate, region):
+        if a.row_stride == size:
+            run_product(product_of(transposed(b), transposed(a), transposed(c), size, accumulate, 0, 0), region)
+        else:
+            args = on_stack(product_of(a, b, c, size, accumulate, 0, 0))
+            run(region, column_product(real), args, parts_for(COLUMN_FLOPS * a.rows * a.columns, region))
+
+    return run_column
 
 
 @code_per_dtype
 def multiply(real):
-    """multiply(args, ccs, region): the Product at `args`, B with any strides, C's elements `ccs` bytes apart in a row.
-
-    Allocates what it packs into, if anything, and notes it in the Product.
-    """
-    size = blocks_for(real).size
-    copy = copier(real)
+    """multiply(a, b, c, accumulate, finish, finish_args, region): C = or += A @ B, matrices of any strides, whose Arrays lie at
+    a, b and c; then `finish`, as in a Product. Allocates what it copies or packs into, if anything."""
+    size = real.bitwidth // 8
+    run_product, run_column = product_runner(real), column_runner(real)
 
     @inner
-    def run_product(args, region):
-        p = fetch(Product, args)
-        parts = parts_for(2.0 * p.m * p.n * p.k, region)
-        needed = call(work_bytes(real), (args, parts))
-        if needed * parts <= STACK_BYTES:  # small products allocate nothing
-            write(args + AT_WORK, stack_room(STACK_BYTES))
-            write(args + AT_WORK_PITCH, needed)
-            run(region, product(real), args, parts)
+    def multiply_rows(rows, a, by_columns, accumulate, finish, finish_args, region):
+        b, c = transposed(rows[0]) if by_columns else rows[0], rows[1]
+        if b.columns == 1 and a.rows > 1 and c.row_stride == size and (a.row_stride == size or a.column_stride == size):
+            run_column(a, b, c, accumulate, region)
+            if finish != 0:
+                call(finish, (finish_args, c.address, size, 0, 0, a.rows, 1))
         else:
-            work = np.empty(needed * parts + 64, np.uint8)
-            write(args + AT_WORK, (address_of(work) + 63) // 64 * 64)
-            write(args + AT_WORK_PITCH, needed)
-            run(region, product(real), args, parts)
-            work[0] = 0  # its address does not keep it alive: mention it after the last use
+            run_product(product_of(a, b, c, size, accumulate, finish, finish_args), region)
+
+    run_on_rows = on_rows(real, multiply_rows, inputs=2, outputs=1)
 
     @inner
-    def through_contiguous_c(args, ccs, region):
-        p = fetch(Product, args)
-        c = np.empty((p.m, p.n), real)
-        if p.accumulate != 0:
-            copy(address_of(c), size * p.n, size, p.c, p.crs, ccs, p.m, p.n)
-        write(args + AT_C, address_of(c))
-        write(args + AT_CRS, size * p.n)
-        run_product(args, region)
-        copy(p.c, p.crs, ccs, address_of(c), size * p.n, size, p.m, p.n)
-        c[0, 0] = 0  # keeps it alive
+    def multiply_any(a, b, c, accumulate, finish, finish_args, region):
+        by_columns = b.rows <= 1 or (b.row_stride == size and b.column_stride != size)
+        run_on_rows((transposed(b) if by_columns else b, c), a, by_columns, accumulate, finish, finish_args, region)
 
-    @inner
-    def run_column(args, region):
-        """C of one column: vectors run along it. Where A's columns are contiguous, as the row C.T = B.T @ A.T."""
-        p = fetch(Product, args)
-        if p.ars == size:
-            b, c = (p.a, p.acs, p.ars), (p.c, size * p.m)
-            row = on_stack(Product(p.b, size, p.brs, *b, *c, 1, p.m, p.k, p.accumulate, 0, 0, 0, 0, 0, 0))
-            run_product(row, region)
-        else:
-            run(region, column_product(real), args, parts_for(COLUMN_FLOPS * p.m * p.k, region))
-        if p.finish != 0:
-            call(p.finish, (p.finish_args, p.c, size, 0, 0, p.m, 1))
-
-    @inner
-    def with_any_c(args, ccs, region):
-        p = fetch(Product, args)
-        if p.m == 0 or p.n == 0:
-            return
-        if p.n == 1 and p.m > 1 and p.crs == size and (p.ars == size or p.acs == size):
-            run_column(args, region)
-        elif ccs == size or p.n == 1:
-            run_product(args, region)
-        else:
-            through_contiguous_c(args, ccs, region)
-
-    @inner
-    def through_contiguous_b(args, ccs, region):
-        p = fetch(Product, args)
-        b = np.empty((p.k, p.n), real)
-        copy(address_of(b), size * p.n, size, p.b, p.brs, p.bcs, p.k, p.n)
-        write(args + AT_B, address_of(b))
-        write(args + AT_BRS, size * p.n)
-        write(args + AT_BCS, size)
-        with_any_c(args, ccs, region)
-        b[0, 0] = 0  # keeps it alive
-
-    @inner
-    def with_any_b(args, ccs, region):
-        p = fetch(Product, args)
-        if p.n <= 1:  # a stride along an axis of length 1 is never used, and may be any number
-            write(args + AT_BCS, size)
-        elif p.k <= 1:
-            write(args + AT_BRS, size)
-        if p.bcs == size or p.brs == size or p.n <= 1 or p.k <= 1:
-            with_any_c(args, ccs, region)
-        else:
-            through_contiguous_b(args, ccs, region)
-
-    def multiply(args, ccs, region):
-        p = fetch(Product, args)
-        flops = (2.0 if p.n > 1 else COLUMN_FLOPS) * p.m * p.n * p.k
-        if not opens_region(flops, region):
-            with_any_b(args, ccs, region)
+    def multiply(a, b, c, accumulate, finish, finish_args, region):
+        left, right, out = fetch(Array, a), fetch(Array, b), fetch(Array, c)
+        m, n, k = left.rows, right.columns, left.columns
+        flops = (2.0 if n > 1 else COLUMN_FLOPS) * m * n * k
+        if m == 0 or n == 0:
             return 0
-        account, began = call(account_of(), (product(real), p.m, p.n, p.k, int(flops))), nanoseconds()
+        if not opens_region(flops, region):
+            multiply_any(left, right, out, accumulate, finish, finish_args, region)
+            return 0
+        account, began = call(account_of(), (product(real), m, n, k, int(flops))), nanoseconds()
         shared = shares(account, began)
-        with_any_b(args, ccs, region if shared else 0)
+        multiply_any(left, right, out, accumulate, finish, finish_args, region if shared else 0)
         call(note(), (account, shared, began, nanoseconds(), int(flops)))
         return 0
 

@@ -7,16 +7,15 @@ The tile takes either, so A is never transposed. B panels hold NR (or, at the ed
 row 0, row 1, ... of kc. Strides and addresses are in bytes.
 """
 
-import functools
-
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from fastbp.compiler.jit import inner
-from fastbp.compiler.llvm import I8, I64, prefetch, read, write
+from fastbp.compiler.llvm import I8, I64, prefetch
 from fastbp.gemm.isa import blocks_for
 from fastbp.gemm.micro import Vectors
+from fastbp.parallel.parts import CACHE_LINE
 
 
 def vector_copy(real, lanes):
@@ -36,7 +35,7 @@ def vector_copy(real, lanes):
 
 
 def transposed(v, rows):
-    """The transpose of lanes x lanes elements, by log2(lanes) stages of shuffles of two vectors."""
+    """Transpose lanes x lanes elements, by log2(lanes) stages of shuffles of two vectors."""
     bd, lanes, step = v.builder, v.lanes, 1
     index = ir.VectorType(ir.IntType(32), lanes)
     while step < lanes:
@@ -72,7 +71,7 @@ def block_transpose(real, lanes):
 
 
 def a_packer(real):
-    """pack_a(a, ars, acs, m, kc, panel, pitch): up to MR rows of A, as columns where they lie so, else as rows."""
+    """pack_a(a, ars, acs, m, kc, panel, pitch): pack up to MR rows of A, as columns where those are contiguous."""
     size, lanes, MR, *_ = blocks_for(real)
     copy = vector_copy(real, lanes)
     copy_column = vector_copy(real, 1 << (MR - 1).bit_length())
@@ -91,13 +90,13 @@ def a_packer(real):
 
 
 def a_prefetcher(real):
-    """prefetch_a(a, ars, acs, m, begin, end): those columns of the next panel of A, so that packing finds them in L2."""
+    """prefetch_a(a, ars, acs, m, begin, end): fetch columns of the next panel of A into L2, where packing will find them."""
     size = blocks_for(real).size
 
     @inner
     def prefetch_a(a, ars, acs, m, begin, end):
         columns = ars == size
-        rows, step = (1, 1) if columns else (m, 64 // size)
+        rows, step = (1, 1) if columns else (m, CACHE_LINE // size)
         for p in range(begin, end, step):
             for i in range(rows):
                 prefetch(a + i * ars + p * acs)
@@ -106,7 +105,7 @@ def a_prefetcher(real):
 
 
 def b_packer(real):
-    """pack_b(b, brs, bcs, kc, n, panel, stride): a panel of B, from rows or columns that are contiguous."""
+    """pack_b(b, brs, bcs, kc, n, panel, stride): pack a panel of B, from rows or columns that are contiguous."""
     size, lanes, *_ = blocks_for(real)
     transpose, copy = block_transpose(real, lanes), vector_copy(real, lanes)
 
@@ -121,16 +120,3 @@ def b_packer(real):
                     transpose(panel + p * stride + size * j, stride, b + size * p + j * bcs, bcs, kc - p, n - j)
 
     return pack_b
-
-
-@functools.cache  # compiled once for all that use it
-def copier(real):
-    """copy(target, trs, tcs, source, srs, scs, rows, columns): element by element, any strides in bytes."""
-
-    @inner
-    def copy(target, trs, tcs, source, srs, scs, rows, columns):
-        for i in range(rows):
-            for j in range(columns):
-                write(target + i * trs + j * tcs, read(source + i * srs + j * scs, real))
-
-    return copy

@@ -1,36 +1,43 @@
-"""How a Product is going to be computed: what the driver decides, told instead of done.
+"""How a Product is going to be computed: what the driver decides, reported instead of done.
 
-Whoever wants to know lays a Path down as the Product's `work`, with a `work_pitch` of -1, and runs its code as usual: so
-the answer comes from the operands and the decisions that count.
+To ask, lay a Path down as the Product's `work`, with a `work_pitch` of -1, and run its code as usual: the answer comes from the
+very operands and decisions.
 """
 
 from typing import NamedTuple
 
-import numpy as np
-
 from fastbp.compiler.code import code_per_dtype
 from fastbp.compiler.jit import inner
-from fastbp.compiler.llvm import fetch, write
-from fastbp.gemm.driver import Product, planner, share
+from fastbp.compiler.llvm import fetch, put
+from fastbp.gemm.driver import Product, planner
 from fastbp.gemm.isa import blocks_for, target_isa
 from fastbp.gemm.micro import shapes
+from fastbp.parallel.parts import CACHE_LINE, share
 
 
 class Path(NamedTuple):
-    """What `tell` fills in, but for its own address."""
+    """What `tell` fills in, but for its own address.
+
+    m, n, k: the sizes of the product; a k of 0 says that none was asked for.
+    packs_a, packs_b: whether A and B are packed.
+    across, down: number of parts that share the rows, and the columns.
+    rows, columns: those of the largest part.
+    cells: elements that the tiles compute, those beyond the edges of C among them.
+    stores: 0 where C is handed on strip by strip and never stored.
+    """
 
     tell: int
     m: int
     n: int
-    k: int  # 0: no product was asked for
+    k: int
     packs_a: int
     packs_b: int
-    across: int  # in how many ways the rows are shared
-    down: int  # and the columns
-    rows: int  # of the largest part
+    across: int
+    down: int
+    rows: int
     columns: int
-    cells: int  # elements that the tiles compute, those beyond the edges of C among them
-    stores: int  # 0: C is handed on strip by strip, and never stored
+    cells: int
+    stores: int
 
 
 def tile_extents(real) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -47,8 +54,9 @@ def tile_extents(real) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 @code_per_dtype
 def tell(real):
-    """tell(path, args, parts): the Path of the Product at `args`, shared by so many parts."""
+    """tell(path, args, parts): fill in the Path at `path` for the Product at `args`, shared by `parts` parts."""
     size, _, MR, _, _, _, NC = blocks_for(real)
+    line = CACHE_LINE // size
     tile_width, packs_a, packs_b, rows_shared, _ = planner(real)
     tall, wide = tile_extents(real)
 
@@ -64,7 +72,7 @@ def tell(real):
     def computed_columns(n, down):
         total = 0
         for part in range(down):
-            columns = share(n, 64 // size, part, down)[1]
+            columns = share(n, line, part, down)[1]
             for block in range(0, columns, NC):
                 left = min(NC, columns - block)
                 while left > 0:
@@ -76,12 +84,18 @@ def tell(real):
         p = fetch(Product, args)
         across = rows_shared(p, parts)
         down = parts // across
-        rows, columns = share(p.m, MR, 0, across)[1], share(p.n, 64 // size, 0, down)[1]
-        packed = (np.int64(packs_a(p, columns)), np.int64(packs_b(p, rows)))
-        cells, stores = computed_rows(p.m, across) * computed_columns(p.n, down), np.int64(p.strips == 0)
-        answer = (p.m, p.n, p.k, *packed, across, down, rows, columns, cells, stores)
-        for i in range(len(answer)):
-            write(path + 8 * (i + 1), answer[i])
+        rows, columns = share(p.m, MR, 0, across)[1], share(p.n, line, 0, down)[1]
+        put(path, Path, "m", p.m)
+        put(path, Path, "n", p.n)
+        put(path, Path, "k", p.k)
+        put(path, Path, "packs_a", packs_a(p, columns))
+        put(path, Path, "packs_b", packs_b(p, rows))
+        put(path, Path, "across", across)
+        put(path, Path, "down", down)
+        put(path, Path, "rows", rows)
+        put(path, Path, "columns", columns)
+        put(path, Path, "cells", computed_rows(p.m, across) * computed_columns(p.n, down))
+        put(path, Path, "stores", p.strips == 0)
         return 0
 
     return tell

@@ -11,13 +11,13 @@ from numba.extending import intrinsic
 from fastbp.compiler.code import call_code, code, code_per_dtype
 from fastbp.compiler.jit import numba
 from fastbp.compiler.live import most_threads
-from fastbp.compiler.llvm import I8, I64, call, fetch, read, ticks, write
+from fastbp.compiler.llvm import I8, I64, call, fetch, get, put, ticks
 from fastbp.gemm.isa import blocks_for, target_isa
 from fastbp.gemm.micro import Vectors
+from fastbp.parallel.parts import CACHE_LINE
 from fastbp.parallel.region import region, run, threads_now
 from fastbp.parallel.team import open_team, team_bytes
 
-LINE = 64  # bytes: each part writes to a cache line of its own
 READ_BYTES = 2**27  # more than the caches hold
 TURNS = 200_000  # of a loop of as many multiply-adds as a tile has accumulators: half a millisecond, as a rule
 BURSTS, RUNS = 12, 16  # at most; the fastest run counts
@@ -25,20 +25,23 @@ REST = 0.05  # seconds after a burst: threads that woke up on one core move apar
 
 
 class Burst(NamedTuple):
-    """`turns` of each part's loop in `body`; it reads `source`, if at all, and leaves its sums in its line of `sums`."""
+    """`turns` of each part's loop in `body`; it reads `source`, if at all, and leaves its sums in its line of `sums`.
+
+    ticks: the result, those of the fastest run.
+    """
 
     body: int
     turns: int
     source: int
     sums: int
-    ticks: int  # comes back: of the fastest run
+    ticks: int
 
 
-AT_TICKS = 8 * Burst._fields.index("ticks")
+TICKS = Burst._fields.index("ticks")
 
 
 def accumulators() -> int:
-    """As many as the largest tile has: more than multiply-adds are under way at once."""
+    """The number of accumulators of the largest tile: more than multiply-adds are under way at once."""
     isa = target_isa()
     return isa.row_counts[-1] * isa.vectors
 
@@ -86,7 +89,7 @@ def multiply_adds(real):
 
     def multiply_adds(args, part, parts):
         b = fetch(Burst, args)
-        run_chains(0, b.turns, b.sums + LINE * part)
+        run_chains(0, b.turns, b.sums + CACHE_LINE * part)
         return 0
 
     return multiply_adds
@@ -99,7 +102,7 @@ def reads(real):
 
     def reads(args, part, parts):
         b = fetch(Burst, args)
-        run_chains(b.source + part * b.turns * turn_bytes, b.turns, b.sums + LINE * part)
+        run_chains(b.source + part * b.turns * turn_bytes, b.turns, b.sums + CACHE_LINE * part)
         return 0
 
     return reads
@@ -112,7 +115,7 @@ def timed_runs(args, region):
     for _ in range(RUNS):
         began = ticks()
         run(region, b.body, args, threads_now(region))
-        write(args + AT_TICKS, min(read(args + AT_TICKS, np.int64), ticks() - began))
+        put(args, Burst, "ticks", min(get(args, Burst, "ticks"), ticks() - began))
     return 0
 
 
@@ -132,20 +135,21 @@ class Bursts:
 
     def __init__(self, body: int, turns: int, source: np.ndarray | None = None):
         self.turns, self.source = turns, source
-        self.room = np.zeros(team_bytes(most_threads()) + LINE * (most_threads() + 1), np.uint8)
-        sums = self.room.ctypes.data + -self.room.ctypes.data % LINE
-        self.block = np.array(Burst(body, turns, 0 if source is None else source.ctypes.data, sums, 0), np.int64)
-        self.arguments = (self.block.ctypes.data, sums + LINE * most_threads(), region.of().resolve())
+        self.room = np.zeros(team_bytes(most_threads()) + CACHE_LINE * (most_threads() + 1), np.uint8)
+        sums = self.room.ctypes.data + -self.room.ctypes.data % CACHE_LINE
+        address = 0 if source is None else source.ctypes.data
+        self.block = np.array(Burst(body=body, turns=turns, source=address, sums=sums, ticks=0), np.int64)
+        self.arguments = (self.block.ctypes.data, sums + CACHE_LINE * most_threads(), region.of().resolve())
 
     def turns_per_second(self) -> float:
-        """Of the fastest run of one burst, all threads together."""
-        self.block[AT_TICKS // 8] = 2**62
+        """Return the turns of all threads together in a second, by the fastest run of one burst."""
+        self.block[TICKS] = 2**62
         threads = call_code(burst.of().resolve(), *self.arguments)
-        return threads * self.turns / (seconds_per_tick() * int(self.block[AT_TICKS // 8]))
+        return threads * self.turns / (seconds_per_tick() * int(self.block[TICKS]))
 
 
 def best_of(body: int, turns: int, source: np.ndarray | None = None, enough: float = 0.0) -> float:
-    """Turns a second of `body`, of all threads that numba uses now together; no further bursts once that is `enough`."""
+    """Return the turns of `body` in a second, of all threads that numba uses now; no further bursts once that is `enough`."""
     bursts, best = Bursts(body, turns, source), 0.0
     for _ in range(BURSTS):
         best = max(best, bursts.turns_per_second())
@@ -163,10 +167,10 @@ def ticks_now():
 
 @functools.cache
 def seconds_per_tick() -> float:
-    """Of the processor's clock, compared with the system's over some hundredths of a second."""
+    """The length of a tick of the processor's clock, by the system's over some hundredths of a second."""
 
     def together() -> tuple[float, int]:
-        """Both clocks at one moment: of several readings the one that nothing came in between."""
+        """Both clocks at one moment, by the fastest of several readings."""
         readings = [(time.perf_counter(), call_code(now), time.perf_counter()) for _ in range(20)]
         before, tick, after = min(readings, key=lambda reading: reading[2] - reading[0])
         return (before + after) / 2, tick
@@ -179,7 +183,7 @@ def seconds_per_tick() -> float:
 
 
 def on_threads(measure, threads: int, *arguments) -> float:
-    """What `measure` returns while numba uses so many threads."""
+    """Call `measure` with numba set to `threads` threads."""
     before = numba.get_num_threads()
     numba.set_num_threads(threads)
     try:
@@ -189,6 +193,7 @@ def on_threads(measure, threads: int, *arguments) -> float:
 
 
 def checked_threads(threads: int | None) -> int:
+    """`threads`, or for None as many as numba uses."""
     if threads is None:
         return numba.get_num_threads()
     if isinstance(threads, bool) or not isinstance(threads, int | np.integer) or not 1 <= threads <= most_threads():
@@ -197,8 +202,8 @@ def checked_threads(threads: int | None) -> int:
 
 
 def fma_peak(dtype="float32", threads: int | None = None) -> float:
-    """Floating-point operations a second of so many threads (None: as many as numba uses), two for each fused multiply-add,
-    on registers alone; float32 or float64. Measured at the first call of a process, in some tenths of a second."""
+    """Floating-point operations that `threads` threads (None: as many as numba uses) do in a second on registers alone, two for
+    each fused multiply-add; float32 or float64. Measured at the first call of a process, in some tenths of a second."""
     name = np.dtype(dtype).name
     if name not in ("float32", "float64"):
         raise ValueError(f"dtype: got {dtype!r}, expected float32 or float64")
@@ -211,22 +216,25 @@ def _fma_peak(name: str, threads: int) -> float:
 
 
 def flops_per_turn(name: str) -> float:
+    """Floating-point operations of a turn of `multiply_adds`."""
     return 2.0 * accumulators() * blocks_for(getattr(types, name)).lanes
 
 
 def fma_speed(threads: int | None = None) -> float:
-    """Floating-point operations a second that so many threads (None: as many as numba uses) do at this very moment: the best of
-    a millisecond, float32. `fma_peak` is what they can do; less means a lower clock rate, or cores shared with others."""
+    """Floating-point operations that `threads` threads (None: as many as numba uses) do in a second at this very moment: the
+    best of a millisecond, float32. `fma_peak` is what they can do; less means a lower clock rate, or shared cores."""
     return flops_per_turn("float32") * on_threads(short_bursts().turns_per_second, checked_threads(threads))
 
 
 @functools.cache
 def short_bursts() -> Bursts:
+    """Bursts of a tenth of the turns, kept for the process."""
     return Bursts(multiply_adds.of("float32").resolve(), TURNS // 10)
 
 
 def turns_per_second(body: int) -> float:
-    """On one thread whatever comes; on more until each does nearly as much as one alone, while there is hope for it."""
+    """Return the turns of `body` in a second, at best. One thread: the best of all bursts. Several: no further bursts once each
+    thread reaches 97 % of one alone."""
     threads = numba.get_num_threads()
     if threads == 1:
         return best_of(body, TURNS)
@@ -235,7 +243,7 @@ def turns_per_second(body: int) -> float:
 
 @functools.cache
 def read_bandwidth(threads: int) -> float:
-    """Bytes a second that so many threads read from memory, from one end of an array to the other."""
+    """Bytes that `threads` threads read from memory in a second, from one end of an array to the other."""
     source = np.ones(READ_BYTES, np.uint8)
     turn_bytes = accumulators() * target_isa().vector_bytes
     turns = READ_BYTES // turn_bytes // threads

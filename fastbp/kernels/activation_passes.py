@@ -15,27 +15,35 @@ from fastbp.kernels.activation_formulas import FORMULAS
 
 
 class Forward(NamedTuple):
-    """The operands of a forward pass; an address of 0 means that there is none."""
+    """The operands of a forward pass; an address of 0 means that there is none.
 
-    source: int  # 0: c itself
+    source: 0 stands for c itself. z: where to store the pre-activations. raised: the address of a Raised, for what a user's
+    function raises.
+    """
+
+    source: int
     source_stride: int
     bias: int
-    z: int  # where to store the pre-activations
+    z: int
     z_stride: int
-    raised: int  # a Raised for what a function of the user's raises
+    raised: int
 
 
 class Backward(NamedTuple):
-    """The operands of a backward pass."""
+    """The operands of a backward pass; source and raised as in Forward.
 
-    source: int  # 0: c itself
+    stored: what the derivative is computed from, outputs or pre-activations.
+    """
+
+    source: int
     source_stride: int
-    stored: int  # what the derivative needs: outputs or pre-activations
+    stored: int
     stored_stride: int
-    raised: int  # as in Forward
+    raised: int
 
 
 def size_and_lanes(real):
+    """The bytes of an element of a dtype, and the elements of a vector."""
     return real.bitwidth // 8, vector_of(real).lanes
 
 

@@ -3,37 +3,18 @@
 import functools
 from typing import NamedTuple
 
-import numpy as np
-
-from fastbp.compiler.arguments import (
-    ACTIVATION,
-    CLEAR,
-    DELTA,
-    NOTHING,
-    OUT,
-    STORED,
-    UNKNOWN_CODE,
-    Array,
-    Z,
-    check_apart_or_same,
-    check_floats,
-    check_output,
-    check_shape,
-    describe,
-    integer,
-    kind_of_dtype,
-    nothing_like,
-    raise_fault,
-    refuse,
-)
+from fastbp.compiler import arguments as arg
+from fastbp.compiler import faults, names
+from fastbp.compiler.arrays import NOTHING, Array, as_row, describe, kind_of_dtype, nothing_like
 from fastbp.compiler.code import code, code_per_dtype
+from fastbp.compiler.faults import CLEAR, raise_fault
 from fastbp.compiler.jit import inner, kernel
-from fastbp.compiler.llvm import address_of, call, fetch, on_stack
-from fastbp.gemm.driver import share
-from fastbp.gemm.pack import copier
+from fastbp.compiler.llvm import call, fetch, on_stack
+from fastbp.compiler.strided import on_rows
 from fastbp.kernels.activation_formulas import FORMULAS
 from fastbp.kernels.activation_passes import Backward, Forward, backward_pass, forward_pass
-from fastbp.kernels.operands import as_row, bytes_of_rows, output_like, row_maker
+from fastbp.kernels.operands import output_like
+from fastbp.parallel.parts import share
 from fastbp.parallel.region import region
 from fastbp.parallel.sharing import share_out_as
 
@@ -64,7 +45,7 @@ FLOPS_PER_ELEMENT = 32.0  # what a pass costs an element, for the choice of thre
 
 
 class Elementwise(NamedTuple):
-    """A pass over a whole matrix, dealt to threads."""
+    """A pass over a whole matrix, dealt to threads; `size`: bytes of an element."""
 
     pass_code: int
     pass_args: int
@@ -77,7 +58,7 @@ class Elementwise(NamedTuple):
 
 @code
 def elementwise(args, part, parts):
-    """elementwise(args, part, parts): the part of the rows, or of the elements of a single row."""
+    """elementwise(args, part, parts): the pass over a part of the rows, or of the elements of a single row."""
     p = fetch(Elementwise, args)
     row, column, rows, columns = 0, 0, p.rows, p.columns
     if p.rows == 1:
@@ -92,8 +73,9 @@ def elementwise(args, part, parts):
 
 @inner
 def check_activation(fault, activation):
+    """`activation` is one of `Activation`."""
     if activation < 0 or activation > LAST:
-        return refuse(fault, UNKNOWN_CODE, ACTIVATION, 0, activation, 0, LAST)
+        return faults.refuse(fault, faults.UNKNOWN_CODE, names.ACTIVATION, got=activation, expected=LAST)
     return True
 
 
@@ -106,60 +88,58 @@ def is_flat(x, size):
 @functools.cache  # compiled once for all that use it
 def pass_runner(real):
     """apply(activation, source, stored, out, region): out = f(source), or source * f'(stored) where that is given."""
-    size, with_rows, copy = real.bitwidth // 8, row_maker(real), copier(real)
+    size = real.bitwidth // 8
 
     @inner
-    def apply_to_rows(activation, x, s, c, region):
+    def apply_to_rows(matrices, activation, region):
+        x, s, c = matrices
         rows, columns = c.rows, c.columns
         if is_flat(c, size) and is_flat(x, size) and (s.kind == NOTHING or is_flat(s, size)):
             rows, columns = 1, rows * columns
         if s.kind == NOTHING:
             pass_code = forward_pass(real, activation)
-            pass_args = on_stack(Forward(x.address, x.row_stride, 0, 0, 0, 0))
+            forward = Forward(source=x.address, source_stride=x.row_stride, bias=0, z=0, z_stride=0, raised=0)
+            pass_args = on_stack(forward)
         else:
             pass_code = backward_pass(real, activation)
-            pass_args = on_stack(Backward(x.address, x.row_stride, s.address, s.row_stride, 0))
-        args = on_stack(Elementwise(pass_code, pass_args, c.address, c.row_stride, rows, columns, size))
-        share_out_as(pass_code, region, elementwise(), args, FLOPS_PER_ELEMENT * rows * columns)
+            backward = Backward(
+                source=x.address, source_stride=x.row_stride, stored=s.address, stored_stride=s.row_stride, raised=0
+            )
+            pass_args = on_stack(backward)
+        whole = Elementwise(
+            pass_code=pass_code,
+            pass_args=pass_args,
+            c=c.address,
+            crs=c.row_stride,
+            rows=rows,
+            columns=columns,
+            size=size,
+        )
+        share_out_as(pass_code, region, elementwise(), on_stack(whole), FLOPS_PER_ELEMENT * rows * columns)
 
-    @inner
-    def apply_to_copies(activation, source, stored, out, region, needed):
-        room = np.empty(needed, np.uint8)
-        work = address_of(room)
-        x = with_rows(source, work, True)
-        work += bytes_of_rows(source, size)
-        s = with_rows(stored, work, True)
-        work += bytes_of_rows(stored, size)
-        c = with_rows(out, work, False)
-        apply_to_rows(activation, x, s, c, region)
-        if c.address != out.address:
-            copy(out.address, out.row_stride, out.column_stride, work, c.row_stride, size, out.rows, out.columns)
-        room[0] = 0  # its address does not keep it alive
+    run = on_rows(real, apply_to_rows, inputs=2, outputs=1)
 
     @inner
     def apply(activation, source, stored, out, region):
-        needed = bytes_of_rows(source, size) + bytes_of_rows(stored, size) + bytes_of_rows(out, size)
-        if needed == 0:
-            apply_to_rows(activation, source, stored, out, region)
-        else:
-            apply_to_copies(activation, source, stored, out, region, needed)
+        run((source, stored, out), activation, region)
 
     return apply
 
 
 @code_per_dtype
 def activate_code(real):
+    """activate_code(z, activation, out, region, fault): check, then the pass."""
     kind, size, apply = kind_of_dtype(real), real.bitwidth // 8, pass_runner(real)
 
     def activate_code(z, activation, out, region, fault):
         x, c = fetch(Array, z), fetch(Array, out)
         if (
-            check_floats(fault, Z, x, x.ndim, Z, kind)
+            arg.check_floats(fault, names.Z, x, x.ndim, names.Z, kind)
             and check_activation(fault, activation)
-            and check_floats(fault, OUT, c, x.ndim, Z, kind)
-            and check_shape(fault, OUT, c, x.rows, Z, x.columns, Z)
-            and check_output(fault, OUT, c)
-            and check_apart_or_same(fault, OUT, c, Z, x, size)
+            and arg.check_floats(fault, names.OUT, c, x.ndim, names.Z, kind)
+            and arg.check_shape(fault, names.OUT, c, x.rows, names.Z, x.columns, names.Z)
+            and arg.check_output(fault, names.OUT, c)
+            and arg.check_apart_or_same(fault, names.OUT, c, names.Z, x, size)
         ):
             x = as_row(x)
             apply(activation, x, nothing_like(x), as_row(c), region)
@@ -170,20 +150,21 @@ def activate_code(real):
 
 @code_per_dtype
 def activation_delta_code(real):
+    """activation_delta_code(delta, stored, activation, out, region, fault): check, then the pass."""
     kind, size, apply = kind_of_dtype(real), real.bitwidth // 8, pass_runner(real)
 
     def activation_delta_code(delta, stored, activation, out, region, fault):
         d, s, c = fetch(Array, delta), fetch(Array, stored), fetch(Array, out)
         if (
-            check_floats(fault, DELTA, d, d.ndim, DELTA, kind)
-            and check_floats(fault, STORED, s, d.ndim, DELTA, kind)
-            and check_shape(fault, STORED, s, d.rows, DELTA, d.columns, DELTA)
+            arg.check_floats(fault, names.DELTA, d, d.ndim, names.DELTA, kind)
+            and arg.check_floats(fault, names.STORED, s, d.ndim, names.DELTA, kind)
+            and arg.check_shape(fault, names.STORED, s, d.rows, names.DELTA, d.columns, names.DELTA)
             and check_activation(fault, activation)
-            and check_floats(fault, OUT, c, d.ndim, DELTA, kind)
-            and check_shape(fault, OUT, c, d.rows, DELTA, d.columns, DELTA)
-            and check_output(fault, OUT, c)
-            and check_apart_or_same(fault, OUT, c, DELTA, d, size)
-            and check_apart_or_same(fault, OUT, c, STORED, s, size)
+            and arg.check_floats(fault, names.OUT, c, d.ndim, names.DELTA, kind)
+            and arg.check_shape(fault, names.OUT, c, d.rows, names.DELTA, d.columns, names.DELTA)
+            and arg.check_output(fault, names.OUT, c)
+            and arg.check_apart_or_same(fault, names.OUT, c, names.DELTA, d, size)
+            and arg.check_apart_or_same(fault, names.OUT, c, names.STORED, s, size)
         ):
             apply(activation, as_row(d), as_row(s), as_row(c), region)
         return 0
@@ -201,7 +182,7 @@ def activate(z, activation, out=None):
     """
     result = output_like(out, z)
     fault = on_stack(CLEAR)
-    call(activate_code(z), (describe(z), integer(activation), describe(result), region(), fault))
+    call(activate_code(z), (describe(z), arg.integer(activation), describe(result), region(), fault))
     raise_fault(fault)
     return result
 
@@ -219,7 +200,7 @@ def activation_delta(delta, stored, activation, out=None):
     fault = on_stack(CLEAR)
     call(
         activation_delta_code(delta),
-        (describe(delta), describe(stored), integer(activation), describe(result), region(), fault),
+        (describe(delta), describe(stored), arg.integer(activation), describe(result), region(), fault),
     )
     raise_fault(fault)
     return result

@@ -4,29 +4,17 @@ for any number of threads."""
 import math
 from typing import NamedTuple
 
-import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from fastbp.compiler.arguments import (
-    CLEAR,
-    GRADIENTS,
-    NORM,
-    OUT_OF_RANGE,
-    VALUE,
-    Array,
-    check_floats,
-    check_numbers,
-    check_output,
-    describe,
-    kind_of_dtype,
-    number,
-    raise_fault,
-    refuse,
-)
+from fastbp.compiler import arguments as arg
+from fastbp.compiler import faults, names
+from fastbp.compiler.arrays import Array, as_row, describe, kind_of_dtype
 from fastbp.compiler.code import code_per_dtype
+from fastbp.compiler.faults import CLEAR, bits_of, raise_fault
 from fastbp.compiler.jit import inner, kernel
-from fastbp.compiler.llvm import address_of, call, fetch, on_stack, read, stack_room, write
+from fastbp.compiler.llvm import call, fetch, get, on_stack, put, read, stack_room, write
+from fastbp.compiler.strided import on_rows
 from fastbp.compiler.vector import (
     Vector,
     fma,
@@ -40,9 +28,7 @@ from fastbp.compiler.vector import (
     store,
     vector_of,
 )
-from fastbp.gemm.driver import rounded_up, share
-from fastbp.gemm.pack import copier
-from fastbp.kernels.operands import as_row, bytes_of_rows, row_maker
+from fastbp.parallel.parts import round_up, share
 from fastbp.parallel.region import region
 from fastbp.parallel.sharing import share_out
 
@@ -63,12 +49,13 @@ class NormSquared(NamedTuple):
 
 @inner
 def slice_length(size):
-    """How many elements each slice has, by the size alone; the last has what is left."""
-    return max(4096, rounded_up((size + SLICES - 1) // SLICES, 32))
+    """The number of elements of each slice, by the size alone; the last has what is left."""
+    return max(4096, round_up((size + SLICES - 1) // SLICES, 32))
 
 
 @inner
 def slice_count(size):
+    """The number of slices of a vector of that size."""
     length = slice_length(size)
     return (size + length - 1) // length
 
@@ -93,7 +80,7 @@ def widened(typingctx, x):
 
 @code_per_dtype
 def norm_squared(real):
-    """norm_squared(args, part, parts): a part of the slices of the NormSquared at `args`.
+    """norm_squared(args, part, parts): add up the squares of a part of the slices of the NormSquared at `args`.
 
     In float64, so that no square of a float32 overflows; in 32 partial sums a slice.
     """
@@ -135,7 +122,7 @@ def square_maker(real):
     @inner
     def square_of(x, size, region):
         sums = stack_room(BYTES_OF_SUMS)
-        args = on_stack(NormSquared(x, size, sums))
+        args = on_stack(NormSquared(x=x, size=size, sums=sums))
         share_out(region, norm_squared(real), args, FLOPS_PER_ELEMENT * size)
         return total_of(sums, size)
 
@@ -167,7 +154,7 @@ class Clip(NamedTuple):
 
 @code_per_dtype
 def clip(real):
-    """clip(args, part, parts): a part of the elements of the Clip at `args`. NaN stays NaN."""
+    """clip(args, part, parts): clip a part of the elements of the Clip at `args`. NaN stays NaN."""
     size, lanes = real.bitwidth // 8, vector_of(real).lanes
 
     def clip(args, part, parts):
@@ -186,7 +173,7 @@ def clip(real):
 
 
 class Limit(NamedTuple):
-    """What a kernel asks for, and what it gets back."""
+    """What a kernel asks for; and the norm before, which it gets back."""
 
     limit: float
     norm: float
@@ -195,42 +182,32 @@ class Limit(NamedTuple):
 @code_per_dtype
 def clip_code(real):
     """clip_code(gradients, args, name, region, fault): clip by the Limit at `args`, argument `name`."""
-    kind, size, with_rows, copy = kind_of_dtype(real), real.bitwidth // 8, row_maker(real), copier(real)
-    norm_of = norm_maker(real)
+    kind, norm_of = kind_of_dtype(real), norm_maker(real)
 
     @inner
-    def clip_row(x, args, name, region):
-        limit, scale = fetch(Limit, args).limit, 1.0
-        if name == NORM:
+    def clip_row(rows, args, name, region):
+        (x,) = rows
+        limit, scale = get(args, Limit, "limit"), 1.0
+        if name == names.NORM:
             norm = norm_of(x.address, x.columns, region)
-            write(args + 8, norm)
+            put(args, Limit, "norm", norm)
             scale = limit / norm if norm > limit else 1.0
             limit = math.inf
         if scale != 1 or limit != math.inf:
-            args = on_stack(Clip(x.address, x.columns, scale, limit))
-            share_out(region, clip(real), args, FLOPS_PER_ELEMENT * x.columns)
+            clipped = Clip(x=x.address, size=x.columns, scale=scale, bound=limit)
+            share_out(region, clip(real), on_stack(clipped), FLOPS_PER_ELEMENT * x.columns)
 
-    @inner
-    def clip_copy(x, args, name, region):
-        room = np.empty(bytes_of_rows(x, size), np.uint8)
-        rows = with_rows(x, address_of(room), True)
-        clip_row(rows, args, name, region)
-        copy(x.address, x.row_stride, x.column_stride, rows.address, rows.row_stride, size, 1, x.columns)
-        room[0] = 0  # its address does not keep it alive
+    run = on_rows(real, clip_row, inputs=1, outputs=1)
 
     def clip_code(gradients, args, name, region, fault):
-        x, limit = fetch(Array, gradients), fetch(Limit, args).limit
+        x, limit = fetch(Array, gradients), get(args, Limit, "limit")
         if (
-            check_numbers(fault)
-            and check_floats(fault, GRADIENTS, x, 1, GRADIENTS, kind)
-            and check_output(fault, GRADIENTS, x)
-            and (limit >= 0 or refuse(fault, OUT_OF_RANGE, name, 0, read(args, types.int64), 0, 0))
+            arg.check_numbers(fault)
+            and arg.check_floats(fault, names.GRADIENTS, x, 1, names.GRADIENTS, kind)
+            and arg.check_output(fault, names.GRADIENTS, x)
+            and (limit >= 0 or faults.refuse(fault, faults.OUT_OF_RANGE, name, got=bits_of(limit)))
         ):
-            x = as_row(x)
-            if bytes_of_rows(x, size) == 0:
-                clip_row(x, args, name, region)
-            else:
-                clip_copy(x, args, name, region)
+            run((as_row(x),), args, name, region)
         return 0
 
     return clip_code
@@ -245,10 +222,10 @@ def clip_by_norm(gradients, norm):
     Pascanu, Mikolov and Bengio (2013).
     """
     fault = on_stack(CLEAR)
-    args = on_stack(Limit(number(fault, NORM, norm), 0.0))
-    call(clip_code(gradients), (describe(gradients), args, NORM, region(), fault))
+    args = on_stack(Limit(limit=arg.number(fault, names.NORM, norm), norm=0.0))
+    call(clip_code(gradients), (describe(gradients), args, names.NORM, region(), fault))
     raise_fault(fault)
-    return fetch(Limit, args).norm
+    return get(args, Limit, "norm")
 
 
 @kernel
@@ -259,7 +236,7 @@ def clip_by_value(gradients, value):
     DtypeError (a TypeError) before anything is written.
     """
     fault = on_stack(CLEAR)
-    args = on_stack(Limit(number(fault, VALUE, value), 0.0))
-    call(clip_code(gradients), (describe(gradients), args, VALUE, region(), fault))
+    args = on_stack(Limit(limit=arg.number(fault, names.VALUE, value), norm=0.0))
+    call(clip_code(gradients), (describe(gradients), args, names.VALUE, region(), fault))
     raise_fault(fault)
     return gradients

@@ -2,56 +2,24 @@
 
 from typing import NamedTuple
 
-import numpy as np
-
-from fastbp.compiler.arguments import (
-    ACCUMULATE,
-    CLEAR,
-    DELTA,
-    NOTHING,
-    OUT,
-    STORED,
-    A,
-    Array,
-    B,
-    W,
-    Z,
-    check_apart,
-    check_flag,
-    check_floats,
-    check_length,
-    check_output,
-    check_shape,
-    describe,
-    extent,
-    integer,
-    kind_of_dtype,
-    raise_fault,
-)
+from fastbp.compiler import arguments as arg
+from fastbp.compiler import names
+from fastbp.compiler.arrays import NOTHING, Array, as_row, describe, extent, kind_of_dtype, transposed
 from fastbp.compiler.code import code_per_dtype
+from fastbp.compiler.faults import CLEAR, raise_fault
 from fastbp.compiler.jit import inner, kernel
-from fastbp.compiler.llvm import address_of, call, fetch, on_stack
+from fastbp.compiler.llvm import call, fetch, on_stack
+from fastbp.compiler.strided import on_rows
 from fastbp.compiler.vector import load, store
-from fastbp.gemm.driver import Product, share
 from fastbp.gemm.multiply import multiply
-from fastbp.gemm.pack import copier
 from fastbp.kernels.activation_passes import Backward, Forward, backward_pass, forward_pass, size_and_lanes
 from fastbp.kernels.activations import Activation, check_activation
-from fastbp.kernels.operands import as_row, bytes_of_rows, output, output_vector, row_maker
+from fastbp.kernels.operands import output, output_vector
+from fastbp.parallel.parts import share
 from fastbp.parallel.region import region
 from fastbp.parallel.sharing import share_out
 
 IDENTITY = Activation.IDENTITY
-
-
-@inner
-def check_result(fault, name, out, like, kind, rows, rows_of, columns, columns_of):
-    """`out` is a matrix of that kind and shape, and can be written."""
-    return (
-        check_floats(fault, name, out, 2, like, kind)
-        and check_shape(fault, name, out, rows, rows_of, columns, columns_of)
-        and check_output(fault, name, out)
-    )
 
 
 # ------------------------------------------------------------------------------------------------------ weight_gradient
@@ -59,23 +27,21 @@ def check_result(fault, name, out, like, kind, rows, rows_of, columns, columns_o
 
 @code_per_dtype
 def weight_gradient_code(real):
+    """weight_gradient_code(delta, a, out, accumulate, region, fault): check, then a product."""
     kind, size = kind_of_dtype(real), real.bitwidth // 8
 
     def weight_gradient_code(delta, a, out, accumulate, region, fault):
         d, x, g = fetch(Array, delta), fetch(Array, a), fetch(Array, out)
         if (
-            check_floats(fault, DELTA, d, 2, DELTA, kind)
-            and check_floats(fault, A, x, 2, DELTA, kind)
-            and check_length(fault, A, 0, x.rows, DELTA, d.rows)
-            and check_result(fault, OUT, g, DELTA, kind, d.columns, DELTA, x.columns, A)
-            and check_apart(fault, OUT, g, DELTA, d, size)
-            and check_apart(fault, OUT, g, A, x, size)
-            and check_flag(fault, ACCUMULATE, accumulate)
+            arg.check_floats(fault, names.DELTA, d, 2, names.DELTA, kind)
+            and arg.check_floats(fault, names.A, x, 2, names.DELTA, kind)
+            and arg.check_length(fault, names.A, 0, x.rows, names.DELTA, d.rows)
+            and arg.check_result(fault, names.OUT, g, names.DELTA, kind, d.columns, names.DELTA, x.columns, names.A)
+            and arg.check_apart(fault, names.OUT, g, names.DELTA, d, size)
+            and arg.check_apart(fault, names.OUT, g, names.A, x, size)
+            and arg.check_flag(fault, names.ACCUMULATE, accumulate)
         ):
-            left, right = (d.address, d.column_stride, d.row_stride), (x.address, x.row_stride, x.column_stride)
-            sizes = (d.columns, x.columns, d.rows)
-            args = on_stack(Product(*left, *right, g.address, g.row_stride, *sizes, accumulate, 0, 0, 0, 0, 0, 0))
-            call(multiply(real), (args, g.column_stride, region))
+            call(multiply(real), (on_stack(transposed(d)), a, out, accumulate, 0, 0, region))
         return 0
 
     return weight_gradient_code
@@ -92,7 +58,7 @@ def weight_gradient(delta, a, out=None, accumulate=False):
     """
     grad_w = output(out, delta, extent(delta, 1), extent(a, 1))
     fault = on_stack(CLEAR)
-    adds = integer(accumulate) if out is not None else min(integer(accumulate), 0)  # nothing to add to
+    adds = arg.integer(accumulate) if out is not None else min(arg.integer(accumulate), 0)  # nothing to add to
     call(weight_gradient_code(delta), (describe(delta), describe(a), describe(grad_w), adds, region(), fault))
     raise_fault(fault)
     return grad_w
@@ -103,69 +69,50 @@ def weight_gradient(delta, a, out=None, accumulate=False):
 
 @code_per_dtype
 def dense_forward_code(real):
+    """dense_forward_code(a, w, b, activation, out, z, region, fault): check, then a product with what follows it."""
     kind, size = kind_of_dtype(real), real.bitwidth // 8
-    with_rows, copy = row_maker(real), copier(real)
 
     @inner
     def checked(x, weights, bias, activation, c, pre, fault):
         return (
-            check_floats(fault, A, x, 2, A, kind)
-            and check_floats(fault, W, weights, 2, A, kind)
-            and check_length(fault, W, 1, weights.columns, A, x.columns)
+            arg.check_floats(fault, names.A, x, 2, names.A, kind)
+            and arg.check_floats(fault, names.W, weights, 2, names.A, kind)
+            and arg.check_length(fault, names.W, 1, weights.columns, names.A, x.columns)
             and check_activation(fault, activation)
-            and (bias.kind == NOTHING or check_floats(fault, B, bias, 1, A, kind))
-            and (bias.kind == NOTHING or check_length(fault, B, 0, bias.rows, W, weights.rows))
-            and check_result(fault, OUT, c, A, kind, x.rows, A, weights.rows, W)
-            and (pre.kind == NOTHING or check_result(fault, Z, pre, A, kind, x.rows, A, weights.rows, W))
-            and check_apart(fault, OUT, c, A, x, size)
-            and check_apart(fault, OUT, c, W, weights, size)
-            and check_apart(fault, OUT, c, B, bias, size)
-            and check_apart(fault, Z, pre, A, x, size)
-            and check_apart(fault, Z, pre, W, weights, size)
-            and check_apart(fault, Z, pre, B, bias, size)
-            and check_apart(fault, Z, pre, OUT, c, size)
+            and (bias.kind == NOTHING or arg.check_floats(fault, names.B, bias, 1, names.A, kind))
+            and (bias.kind == NOTHING or arg.check_length(fault, names.B, 0, bias.rows, names.W, weights.rows))
+            and arg.check_result(fault, names.OUT, c, names.A, kind, x.rows, names.A, weights.rows, names.W)
+            and (
+                pre.kind == NOTHING
+                or arg.check_result(fault, names.Z, pre, names.A, kind, x.rows, names.A, weights.rows, names.W)
+            )
+            and arg.check_apart(fault, names.OUT, c, names.A, x, size)
+            and arg.check_apart(fault, names.OUT, c, names.W, weights, size)
+            and arg.check_apart(fault, names.OUT, c, names.B, bias, size)
+            and arg.check_apart(fault, names.Z, pre, names.A, x, size)
+            and arg.check_apart(fault, names.Z, pre, names.W, weights, size)
+            and arg.check_apart(fault, names.Z, pre, names.B, bias, size)
+            and arg.check_apart(fault, names.Z, pre, names.OUT, c, size)
         )
 
     @inner
-    def forward(x, weights, bias, activation, c, pre, region):
+    def forward(rows, a, w, activation, out, region):
+        bias, pre = rows
         finish, finish_args = 0, 0
         if bias.kind != NOTHING or pre.kind != NOTHING or activation != IDENTITY:
             finish = forward_pass(real, activation)
-            finish_args = on_stack(Forward(0, 0, bias.address, pre.address, pre.row_stride, 0))
-        left = (x.address, x.row_stride, x.column_stride)
-        right = (weights.address, weights.column_stride, weights.row_stride)
-        sizes = (x.rows, weights.rows, x.columns)
-        args = on_stack(Product(*left, *right, c.address, c.row_stride, *sizes, 0, finish, finish_args, 0, 0, 0, 0))
-        call(multiply(real), (args, c.column_stride, region))
-
-    @inner
-    def forward_with_copies(x, weights, bias, activation, c, pre, region, needed):
-        room = np.empty(needed, np.uint8)
-        work = address_of(room)
-        rows = with_rows(pre, work + bytes_of_rows(bias, size), False)
-        forward(x, weights, with_rows(bias, work, True), activation, c, rows, region)
-        if rows.address != pre.address:
-            copy(
-                pre.address,
-                pre.row_stride,
-                pre.column_stride,
-                rows.address,
-                rows.row_stride,
-                size,
-                pre.rows,
-                pre.columns,
+            args = Forward(
+                source=0, source_stride=0, bias=bias.address, z=pre.address, z_stride=pre.row_stride, raised=0
             )
-        room[0] = 0  # its address does not keep it alive
+            finish_args = on_stack(args)
+        call(multiply(real), (a, w, out, 0, finish, finish_args, region))
+
+    run = on_rows(real, forward, inputs=1, outputs=1)
 
     def dense_forward_code(a, w, b, activation, out, z, region, fault):
         x, weights, bias, c, pre = fetch(Array, a), fetch(Array, w), fetch(Array, b), fetch(Array, out), fetch(Array, z)
         if checked(x, weights, bias, activation, c, pre, fault):
-            bias = as_row(bias)
-            needed = bytes_of_rows(bias, size) + bytes_of_rows(pre, size)
-            if needed == 0:
-                forward(x, weights, bias, activation, c, pre, region)
-            else:
-                forward_with_copies(x, weights, bias, activation, c, pre, region, needed)
+            run((as_row(bias), pre), a, on_stack(transposed(weights)), activation, out, region)
         return 0
 
     return dense_forward_code
@@ -182,7 +129,7 @@ def dense_forward(a, w, b, activation, out=None, z=None):
     """
     result = output(out, a, extent(a, 0), extent(w, 0))
     fault = on_stack(CLEAR)
-    arrays = (describe(a), describe(w), describe(b), integer(activation), describe(result), describe(z))
+    arrays = (describe(a), describe(w), describe(b), arg.integer(activation), describe(result), describe(z))
     call(dense_forward_code(a), (*arrays, region(), fault))
     raise_fault(fault)
     return result
@@ -193,50 +140,46 @@ def dense_forward(a, w, b, activation, out=None, z=None):
 
 @code_per_dtype
 def propagate_delta_code(real):
+    """propagate_delta_code(delta, w, stored, activation, out, region, fault): check, then a product with what follows it."""
     kind, size = kind_of_dtype(real), real.bitwidth // 8
-    with_rows = row_maker(real)
 
     @inner
     def checked(d, weights, s, activation, c, fault):
         return (
-            check_floats(fault, DELTA, d, 2, DELTA, kind)
-            and check_floats(fault, W, weights, 2, DELTA, kind)
-            and check_length(fault, W, 0, weights.rows, DELTA, d.columns)
+            arg.check_floats(fault, names.DELTA, d, 2, names.DELTA, kind)
+            and arg.check_floats(fault, names.W, weights, 2, names.DELTA, kind)
+            and arg.check_length(fault, names.W, 0, weights.rows, names.DELTA, d.columns)
             and check_activation(fault, activation)
-            and ((activation == IDENTITY and s.kind == NOTHING) or check_floats(fault, STORED, s, 2, DELTA, kind))
-            and (s.kind == NOTHING or check_shape(fault, STORED, s, d.rows, DELTA, weights.columns, W))
-            and check_result(fault, OUT, c, DELTA, kind, d.rows, DELTA, weights.columns, W)
-            and check_apart(fault, OUT, c, DELTA, d, size)
-            and check_apart(fault, OUT, c, W, weights, size)
-            and check_apart(fault, OUT, c, STORED, s, size)
+            and (
+                (activation == IDENTITY and s.kind == NOTHING)
+                or arg.check_floats(fault, names.STORED, s, 2, names.DELTA, kind)
+            )
+            and (
+                s.kind == NOTHING
+                or arg.check_shape(fault, names.STORED, s, d.rows, names.DELTA, weights.columns, names.W)
+            )
+            and arg.check_result(fault, names.OUT, c, names.DELTA, kind, d.rows, names.DELTA, weights.columns, names.W)
+            and arg.check_apart(fault, names.OUT, c, names.DELTA, d, size)
+            and arg.check_apart(fault, names.OUT, c, names.W, weights, size)
+            and arg.check_apart(fault, names.OUT, c, names.STORED, s, size)
         )
 
     @inner
-    def propagate(d, weights, s, activation, c, region):
+    def propagate(rows, delta, w, activation, out, region):
+        (s,) = rows
         finish, finish_args = 0, 0
         if activation != IDENTITY:
             finish = backward_pass(real, activation)
-            finish_args = on_stack(Backward(0, 0, s.address, s.row_stride, 0))
-        left = (d.address, d.row_stride, d.column_stride)
-        right = (weights.address, weights.row_stride, weights.column_stride)
-        sizes = (d.rows, weights.columns, d.columns)
-        args = on_stack(Product(*left, *right, c.address, c.row_stride, *sizes, 0, finish, finish_args, 0, 0, 0, 0))
-        call(multiply(real), (args, c.column_stride, region))
+            args = Backward(source=0, source_stride=0, stored=s.address, stored_stride=s.row_stride, raised=0)
+            finish_args = on_stack(args)
+        call(multiply(real), (delta, w, out, 0, finish, finish_args, region))
 
-    @inner
-    def propagate_with_copy(d, weights, s, activation, c, region, needed):
-        room = np.empty(needed, np.uint8)
-        propagate(d, weights, with_rows(s, address_of(room), True), activation, c, region)
-        room[0] = 0  # its address does not keep it alive
+    run = on_rows(real, propagate, inputs=1, outputs=0)
 
     def propagate_delta_code(delta, w, stored, activation, out, region, fault):
         d, weights, s, c = fetch(Array, delta), fetch(Array, w), fetch(Array, stored), fetch(Array, out)
         if checked(d, weights, s, activation, c, fault):
-            needed = bytes_of_rows(s, size)
-            if needed == 0:
-                propagate(d, weights, s, activation, c, region)
-            else:
-                propagate_with_copy(d, weights, s, activation, c, region, needed)
+            run((s,), delta, w, activation, out, region)
         return 0
 
     return propagate_delta_code
@@ -253,7 +196,7 @@ def propagate_delta(delta, w, stored, activation, out=None):
     """
     result = output(out, delta, extent(delta, 0), extent(w, 1))
     fault = on_stack(CLEAR)
-    arrays = (describe(delta), describe(w), describe(stored), integer(activation), describe(result))
+    arrays = (describe(delta), describe(w), describe(stored), arg.integer(activation), describe(result))
     call(propagate_delta_code(delta), (*arrays, region(), fault))
     raise_fault(fault)
     return result
@@ -299,39 +242,30 @@ def column_sums(real):
 
 @code_per_dtype
 def bias_gradient_code(real):
+    """bias_gradient_code(delta, out, accumulate, region, fault): check, then column_sums."""
     kind, size = kind_of_dtype(real), real.bitwidth // 8
-    with_rows, copy = row_maker(real), copier(real)
 
     @inner
-    def sum_rows(d, c, accumulate, region):
-        args = on_stack(ColumnSums(d.address, d.row_stride, d.rows, d.columns, c.address, accumulate))
-        share_out(region, column_sums(real), args, 8.0 * d.rows * d.columns)
+    def sum_rows(rows, accumulate, region):
+        d, sums = rows
+        columns = ColumnSums(
+            x=d.address, x_stride=d.row_stride, rows=d.rows, columns=d.columns, sums=sums.address, accumulate=accumulate
+        )
+        share_out(region, column_sums(real), on_stack(columns), 8.0 * d.rows * d.columns)
 
-    @inner
-    def sum_copies(d, c, accumulate, region, needed):
-        room = np.empty(needed, np.uint8)
-        sums = with_rows(c, address_of(room) + bytes_of_rows(d, size), accumulate)
-        sum_rows(with_rows(d, address_of(room), True), sums, accumulate, region)
-        if sums.address != c.address:
-            copy(c.address, c.row_stride, c.column_stride, sums.address, sums.row_stride, size, c.rows, c.columns)
-        room[0] = 0  # its address does not keep it alive
+    run = on_rows(real, sum_rows, inputs=2, outputs=1)
 
     def bias_gradient_code(delta, out, accumulate, region, fault):
         d, c = fetch(Array, delta), fetch(Array, out)
         if (
-            check_floats(fault, DELTA, d, 2, DELTA, kind)
-            and check_floats(fault, OUT, c, 1, DELTA, kind)
-            and check_length(fault, OUT, 0, c.rows, DELTA, d.columns)
-            and check_output(fault, OUT, c)
-            and check_apart(fault, OUT, c, DELTA, d, size)
-            and check_flag(fault, ACCUMULATE, accumulate)
+            arg.check_floats(fault, names.DELTA, d, 2, names.DELTA, kind)
+            and arg.check_floats(fault, names.OUT, c, 1, names.DELTA, kind)
+            and arg.check_length(fault, names.OUT, 0, c.rows, names.DELTA, d.columns)
+            and arg.check_output(fault, names.OUT, c)
+            and arg.check_apart(fault, names.OUT, c, names.DELTA, d, size)
+            and arg.check_flag(fault, names.ACCUMULATE, accumulate)
         ):
-            c = as_row(c)
-            needed = bytes_of_rows(d, size) + bytes_of_rows(c, size)
-            if needed == 0:
-                sum_rows(d, c, accumulate, region)
-            else:
-                sum_copies(d, c, accumulate, region, needed)
+            run((d, as_row(c)), accumulate, region)
         return 0
 
     return bias_gradient_code
@@ -347,7 +281,7 @@ def bias_gradient(delta, out=None, accumulate=False):
     """
     grad_b = output_vector(out, delta, extent(delta, 1))
     fault = on_stack(CLEAR)
-    adds = integer(accumulate) if out is not None else min(integer(accumulate), 0)  # nothing to add to
+    adds = arg.integer(accumulate) if out is not None else min(arg.integer(accumulate), 0)  # nothing to add to
     call(bias_gradient_code(delta), (describe(delta), describe(grad_b), adds, region(), fault))
     raise_fault(fault)
     return grad_b

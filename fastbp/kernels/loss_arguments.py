@@ -1,44 +1,52 @@
-"""The samples of a cost: the block of arguments, and how its bodies read rows, weights, labels and targets."""
+"""The arguments of a cost: their record, and how its bodies read rows, weights, labels and targets."""
 
 import functools
 from typing import NamedTuple
 
 from numba import types
 
-from fastbp.compiler.arguments import INTEGER
+from fastbp.compiler.arrays import INTEGER
 from fastbp.compiler.jit import inlined, inner
 from fastbp.compiler.llvm import read
 from fastbp.compiler.vector import first, load, select, splat
 
 
-class Loss(NamedTuple):
-    """A cost over the rows of z, its targets, and where its derivative goes. Strides in bytes, rows contiguous."""
+class LossArguments(NamedTuple):
+    """A cost over the rows of z, its targets, and where its derivative goes. Strides in bytes, rows contiguous.
+
+    y: a row of targets for each row of z; or labels, `y_row_stride` bytes apart. y_kind: the kind of array that y is, as in an
+    Array: `INTEGER` and above are labels.
+    weights: a contiguous number of the dtype of z for each row; 0: all are 1.
+    delta: gets d(cost / weight)/dz; it may be z itself; 0: the derivative is not computed.
+    parameter: label smoothing, huber's delta, the quantile. scale: a factor of the cost and its derivative.
+    cost, weight: the results, the sum over the rows of weight times cost, and the sum of the weights.
+    raised: the address of a Raised for what a user's function raises; 0 where none is called.
+    """
 
     z: int
     z_stride: int
-    y: int  # a row of targets for each of z; or labels, `y_row_stride` bytes apart
-    y_kind: int  # what y is made of, as in `_check`: `INTEGER` and above are labels
+    y: int
+    y_kind: int
     y_row_stride: int
-    weights: int  # one contiguous number of the dtype of z a row; 0: all are 1
-    delta: int  # gets d(cost / weight)/dz; may be z itself; 0: is not computed
+    weights: int
+    delta: int
     delta_stride: int
     rows: int
     columns: int
-    parameter: float  # label smoothing, huber's delta, the quantile
-    scale: float  # what the cost and its derivative are multiplied by
-    cost: float  # result: the sum over the rows of weight times cost
-    weight: float  # result: the sum of the weights
-    raised: int  # a Raised for what a function of the user's raises; 0 where none is called
+    parameter: float
+    scale: float
+    cost: float
+    weight: float
+    raised: int
 
 
-AT_SCALE, AT_COST, AT_WEIGHT, AT_RAISED = (
-    8 * Loss._fields.index(name) for name in ("scale", "cost", "weight", "raised")
-)
+Loss = LossArguments  # until the engine uses the new name
+AT_SCALE, AT_COST, AT_WEIGHT, AT_RAISED = (8 * Loss._fields.index(x) for x in ("scale", "cost", "weight", "raised"))
 
 
 @inner
 def read_label(address, kind):
-    """The integer of that kind at an address; a uint64 too large for int64 becomes negative."""
+    """Return the integer of that kind at an address; a uint64 too large for int64 becomes negative."""
     if kind == INTEGER + 6 or kind == INTEGER + 7:
         return read(address, types.int64)
     if kind == INTEGER + 4:
@@ -54,7 +62,7 @@ def read_label(address, kind):
 
 @inner
 def wrong_label(loss):
-    """1 + the first row whose label is none of 0 .. columns - 1; 0 where all are, or there are no labels."""
+    """Return 1 + the first row whose label is none of 0 .. columns - 1; 0 where all are, or there are no labels."""
     if loss.y_kind >= INTEGER:
         for k in range(loss.rows):
             label = read_label(loss.y + k * loss.y_row_stride, loss.y_kind)
@@ -65,7 +73,8 @@ def wrong_label(loss):
 
 @functools.cache
 def sample_readers(real, takes_labels):
-    """weight_of(loss, k), and sample(loss, k): the addresses of row k of z and y, its label or -1, its delta's or 0."""
+    """weight_of(loss, k) returns the weight of row k; sample(loss, k) the addresses of row k of z and of y, its label or -1,
+    and the address of its delta or 0."""
     size = real.bitwidth // 8
 
     @inner
@@ -82,7 +91,7 @@ def sample_readers(real, takes_labels):
 
 
 def target_reader(real):
-    """target(y, label, j, n): n targets of row y from column j on, read or, with a label >= 0, one-hot."""
+    """target(y, label, j, n) returns n targets of row y from column j on, read or, with a label >= 0, one-hot."""
     size = real.bitwidth // 8
 
     @inlined

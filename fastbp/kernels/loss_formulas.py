@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from numba import types
 
-from fastbp.compiler.arguments import INTEGER
+from fastbp.compiler.arrays import INTEGER
 from fastbp.compiler.code import code_family
 from fastbp.compiler.jit import inlined, inner
-from fastbp.compiler.llvm import fetch, read, stack_room, write
+from fastbp.compiler.llvm import fetch, put, read, stack_room, write
 from fastbp.compiler.vector import (
     absolute,
     copysign,
@@ -29,7 +29,15 @@ from fastbp.compiler.vector import (
 )
 from fastbp.gemm.pack import block_transpose
 from fastbp.kernels.elementary import exp, log, log1p_of_fraction, times_exp
-from fastbp.kernels.loss_arguments import AT_COST, AT_WEIGHT, Loss, sample_readers, target_reader, wrong_label
+from fastbp.kernels.loss_arguments import (  # noqa: F401 (until the engine asks the module itself)
+    AT_COST,
+    AT_WEIGHT,
+    Loss,
+    LossArguments,
+    sample_readers,
+    target_reader,
+    wrong_label,
+)
 from fastbp.kernels.softmax import row_passes
 
 # ------------------------------------------------------------------------------------------------- element by element
@@ -89,7 +97,7 @@ def likelihood(p, y, parameter):
 
 
 def elementwise_rows(formula):
-    """The maker of rows(loss, unit) for a formula."""
+    """Return the maker of rows(loss, unit) for a formula."""
 
     def make(real, takes_labels):
         size, lanes, target = real.bitwidth // 8, vector_of(real).lanes, target_reader(real)
@@ -168,7 +176,7 @@ def cross_entropy_row(real):
 
 
 def across_rows(real):
-    """across(loss, start, n, unit, sums, factors, total): what `cross_entropy_row` does, to the bit, for n rows at once, of
+    """across(loss, start, n, unit, sums, factors, total): do what `cross_entropy_row` does, to the bit, for n rows at once, of
     labels without smoothing and of no more columns than a vector has lanes: 8 ns a row at 10 columns instead of 23.
 
     Vectors run across the rows, so that an exponential serves a column of all of them, and their sums are plain additions.
@@ -206,7 +214,7 @@ def across_rows(real):
 
     @inner
     def sum_of_columns(e, columns):
-        """As `reduce_add` adds lanes."""
+        """Add the columns as `reduce_add` adds lanes."""
         half = lanes // 2
         while half > 0:
             for j in range(min(half, columns - half)):
@@ -240,7 +248,7 @@ def across_rows(real):
 
 
 def cross_entropy_rows(real, takes_labels):
-    """rows(loss, unit) for the cross-entropy: a logarithm for as many rows as a vector has lanes, a third faster."""
+    """Make rows(loss, unit) of the cross-entropy: one logarithm serves as many rows as a vector has lanes, a third faster."""
     size, lanes, row, across = real.bitwidth // 8, vector_of(real).lanes, cross_entropy_row(real), across_rows(real)
     weight_of, sample = sample_readers(real, takes_labels)
 
@@ -299,8 +307,8 @@ COSTS = {
 
 @code_family(COSTS)
 def cost(real, name):
-    """cost(args): the Loss at `args`, its results and delta; returns 0, or with nothing written 1 + the first row whose
-    label is out of range. Where the weights sum to 0, delta is 0."""
+    """cost(args): compute the results and the delta of the LossArguments at `args`; returns 0, or with nothing written 1 + the
+    first row whose label is out of range. Where the weights sum to 0, delta is 0."""
     make_rows, takes_labels = COSTS[name]
     rows = make_rows(real, takes_labels)
     weight_of, _ = sample_readers(real, takes_labels)
@@ -315,7 +323,7 @@ def cost(real, name):
         return total
 
     def cost(args):
-        loss = fetch(Loss, args)
+        loss = fetch(LossArguments, args)
         wrong = wrong_label(loss) if takes_labels else 0
         if wrong != 0:
             return wrong
@@ -323,8 +331,8 @@ def cost(real, name):
         outputs = 1 if takes_labels else loss.columns
         if loss.rows > 0 and loss.columns > 0:
             total = loss.scale * (rows(loss, loss.scale / (weight * outputs) if weight != 0 else 0.0) / outputs)
-        write(args + AT_COST, total)
-        write(args + AT_WEIGHT, weight)
+        put(args, LossArguments, "cost", total)
+        put(args, LossArguments, "weight", weight)
         return 0
 
     return cost

@@ -7,52 +7,21 @@ over the outputs of a sample, those of classes are added.
 import math
 from typing import NamedTuple
 
-import numpy as np
-from numba import types
-
-from fastbp.compiler.arguments import (
-    CLEAR,
-    DELTA,
-    INTEGER,
-    LABEL_COLUMN,
-    LABEL_SMOOTHING,
-    NOT_TARGETS,
-    NOTHING,
-    OUT,
-    OUT_OF_RANGE,
-    QUANTILE,
-    SAMPLE_WEIGHT,
-    SHARES_MEMORY,
-    WRONG_LABEL,
-    Array,
-    P,
-    Y,
-    Z,
-    check_apart,
-    check_apart_or_same,
-    check_floats,
-    check_length,
-    check_numbers,
-    check_output,
-    check_shape,
-    describe,
-    kind_of_dtype,
-    number,
-    raise_fault,
-    refuse,
-    span,
-)
+from fastbp.compiler import arguments as arg
+from fastbp.compiler import faults, names
+from fastbp.compiler.arrays import INTEGER, NOTHING, Array, as_row, bytes_of_label, describe, kind_of_dtype, spans_meet
 from fastbp.compiler.code import code_per_dtype
+from fastbp.compiler.faults import CLEAR, bits_of, raise_fault, refuse
 from fastbp.compiler.jit import inner, kernel
-from fastbp.compiler.llvm import address_of, call, fetch, on_stack, read, write
-from fastbp.gemm.pack import copier
-from fastbp.kernels.loss_arguments import Loss, read_label
+from fastbp.compiler.llvm import call, fetch, get, on_stack, put
+from fastbp.compiler.strided import on_rows
+from fastbp.kernels.loss_arguments import LossArguments, read_label
 from fastbp.kernels.loss_formulas import COSTS, cost
-from fastbp.kernels.operands import as_row, bytes_of_rows, output_like, row_maker
+from fastbp.kernels.operands import output_like
 from fastbp.kernels.softmax import softmax
 
 __all__ = [
-    "COSTS", "Loss", "binary_cross_entropy", "cost", "huber", "mean_absolute_error", "mean_squared_error",
+    "COSTS", "LossArguments", "binary_cross_entropy", "cost", "huber", "mean_absolute_error", "mean_squared_error",
     "negative_log_likelihood", "poisson", "quantile", "softmax", "softmax_cross_entropy",
 ]  # fmt: skip
 
@@ -65,7 +34,7 @@ class Options(NamedTuple):
     mean: float
 
 
-AT_MEAN = 8 * Options._fields.index("mean")
+NO_OPTIONS = Options(parameter=0.0, highest=0.0, mean=0.0)
 
 
 # -------------------------------------------------------------------------------------------------------------- checks
@@ -73,40 +42,39 @@ AT_MEAN = 8 * Options._fields.index("mean")
 
 @inner
 def check_labels(fault, name, labels, z, out, size):
-    """labels has one dimension, a row for each of z, and shares no memory with out."""
+    """`labels` has one dimension, a row for each of z, and shares no memory with out."""
     if labels.ndim == 2 and labels.columns == 1 and z.columns > 1:
-        return refuse(fault, LABEL_COLUMN, Y, 0, labels.kind, name, z.columns)
+        return refuse(fault, faults.LABEL_COLUMN, names.Y, got=labels.kind, other=name, expected=z.columns)
     if labels.ndim != 1:
-        return refuse(fault, NOT_TARGETS, Y, labels.ndim, labels.kind, 0, z.kind)
-    if not check_length(fault, Y, 0, labels.rows, name, z.rows):
+        return refuse(fault, faults.NOT_TARGETS, names.Y, place=labels.ndim, got=labels.kind, expected=z.kind)
+    if not arg.check_length(fault, names.Y, 0, labels.rows, name, z.rows):
         return False
-    first, end = span(labels, 1 << ((labels.kind - INTEGER) // 2 & 3))
-    out_first, out_end = span(out, size)
-    if labels.rows > 0 and out.rows * out.columns > 0 and first < out_end and out_first < end:
-        return refuse(fault, SHARES_MEMORY, OUT, 0, 0, Y, 0)
+    if spans_meet(labels, bytes_of_label(labels.kind), out, size):
+        return refuse(fault, faults.SHARES_MEMORY, names.OUT, other=names.Y)
     return True
 
 
 @inner
 def check_targets(fault, name, y, z, out, size, takes_labels):
-    """y is what the cost takes: labels, or as many numbers as z."""
+    """y is what the cost takes: labels, or numbers in the shape of z."""
     if takes_labels and y.kind >= INTEGER:
         return check_labels(fault, name, y, z, out, size)
     if takes_labels and y.kind == z.kind and y.ndim != 2:
-        return refuse(fault, NOT_TARGETS, Y, y.ndim, y.kind, 0, z.kind)
+        return refuse(fault, faults.NOT_TARGETS, names.Y, place=y.ndim, got=y.kind, expected=z.kind)
     return (
-        check_floats(fault, Y, y, 2, name, z.kind)
-        and check_shape(fault, Y, y, z.rows, name, z.columns, name)
-        and check_apart(fault, OUT, out, Y, y, size)
+        arg.check_floats(fault, names.Y, y, 2, name, z.kind)
+        and arg.check_shape(fault, names.Y, y, z.rows, name, z.columns, name)
+        and arg.check_apart(fault, names.OUT, out, names.Y, y, size)
     )
 
 
 @inner
 def check_weights(fault, name, weights, z, out, size):
+    """`weights` are None, or a number for each row of z, in memory apart from out."""
     return weights.kind == NOTHING or (
-        check_floats(fault, SAMPLE_WEIGHT, weights, 1, name, z.kind)
-        and check_length(fault, SAMPLE_WEIGHT, 0, weights.rows, name, z.rows)
-        and check_apart(fault, OUT, out, SAMPLE_WEIGHT, weights, size)
+        arg.check_floats(fault, names.SAMPLE_WEIGHT, weights, 1, name, z.kind)
+        and arg.check_length(fault, names.SAMPLE_WEIGHT, 0, weights.rows, name, z.rows)
+        and arg.check_apart(fault, names.OUT, out, names.SAMPLE_WEIGHT, weights, size)
     )
 
 
@@ -114,70 +82,64 @@ def check_weights(fault, name, weights, z, out, size):
 def cost_code(real):
     """cost_code(z, y, sample_weight, out, name, takes_labels, body, options, options_name, fault): check, run the body.
 
-    The arrays' descriptions; `name` is that of z in faults, `options_name` that of the parameter in the Options.
+    z, y, sample_weight, out: addresses of Arrays. `name` is that of z in faults, `options_name` that of the parameter in the
+    Options.
     """
-    kind, size, with_rows, copy = kind_of_dtype(real), real.bitwidth // 8, row_maker(real), copier(real)
+    kind, size = kind_of_dtype(real), real.bitwidth // 8
 
     @inner
-    def run_body(x, y, weights, out, body, options, fault):
-        sizes, parameter = (out.rows, out.columns), fetch(Options, options).parameter
-        targets = (y.address, y.kind, y.row_stride)
-        delta = (out.address, out.row_stride)
-        args = on_stack(
-            Loss(x.address, x.row_stride, *targets, weights.address, *delta, *sizes, parameter, 1.0, 0.0, 0.0, 0)
+    def run_body(rows, body, options, fault):
+        x, y, weights, out = rows
+        loss = LossArguments(
+            z=x.address,
+            z_stride=x.row_stride,
+            y=y.address,
+            y_kind=y.kind,
+            y_row_stride=y.row_stride,
+            weights=weights.address,
+            delta=out.address,
+            delta_stride=out.row_stride,
+            rows=out.rows,
+            columns=out.columns,
+            parameter=get(options, Options, "parameter"),
+            scale=1.0,
+            cost=0.0,
+            weight=0.0,
+            raised=0,
         )
+        args = on_stack(loss)
         wrong = call(body, (args,))
         if wrong != 0:
             label = read_label(y.address + (wrong - 1) * y.row_stride, y.kind)
-            refuse(fault, WRONG_LABEL, Y, wrong - 1, label, 0, x.columns - 1)
-        loss = fetch(Loss, args)
-        write(options + AT_MEAN, loss.cost / loss.weight if loss.weight != 0 else 0.0)
-        return wrong == 0
+            refuse(fault, faults.WRONG_LABEL, names.Y, place=wrong - 1, got=label, expected=x.columns - 1)
+        total, weight = get(args, LossArguments, "cost"), get(args, LossArguments, "weight")
+        put(options, Options, "mean", total / weight if weight != 0 else 0.0)
 
-    @inner
-    def run_on_copies(x, y, weights, out, body, options, fault, needed):
-        room = np.empty(needed, np.uint8)
-        work = address_of(room)
-        rows = with_rows(out, work, False)
-        work += bytes_of_rows(out, size)
-        z = with_rows(x, work, True)
-        work += bytes_of_rows(x, size)
-        targets = y if y.kind >= INTEGER else with_rows(y, work, True)
-        w = with_rows(weights, address_of(room) + needed - bytes_of_rows(weights, size), True)
-        if run_body(z, targets, w, rows, body, options, fault) and rows.address != out.address:
-            target = (out.address, out.row_stride, out.column_stride)
-            copy(*target, rows.address, rows.row_stride, size, out.rows, out.columns)
-        room[0] = 0  # its address does not keep it alive
+    run = on_rows(
+        real, run_body, inputs=4, outputs=1
+    )  # a wrong label leaves `out` as it is: a copy of it begins as it is
 
     @inner
     def checked(x, t, w, c, name, takes_labels, options, options_name, fault):
-        parameter, highest = fetch(Options, options).parameter, fetch(Options, options).highest
+        parameter, highest = get(options, Options, "parameter"), get(options, Options, "highest")
         bound = 1 if highest == 1 else 0
         return (
-            check_numbers(fault)
-            and check_floats(fault, name, x, 2, name, kind)
-            and check_floats(fault, OUT, c, 2, name, kind)
-            and check_shape(fault, OUT, c, x.rows, name, x.columns, name)
-            and check_output(fault, OUT, c)
-            and check_apart_or_same(fault, OUT, c, name, x, size)
+            arg.check_numbers(fault)
+            and arg.check_floats(fault, name, x, 2, name, kind)
+            and arg.check_result(fault, names.OUT, c, name, kind, x.rows, name, x.columns, name)
+            and arg.check_apart_or_same(fault, names.OUT, c, name, x, size)
             and check_targets(fault, name, t, x, c, size, takes_labels)
             and check_weights(fault, name, w, x, c, size)
             and (
                 0 <= parameter <= highest
-                or refuse(fault, OUT_OF_RANGE, options_name, 0, read(options, types.int64), 0, bound)
+                or refuse(fault, faults.OUT_OF_RANGE, options_name, got=bits_of(parameter), expected=bound)
             )
         )
 
     def cost_code(z, y, sample_weight, out, name, takes_labels, body, options, options_name, fault):
         x, t, w, c = fetch(Array, z), fetch(Array, y), fetch(Array, sample_weight), fetch(Array, out)
         if checked(x, t, w, c, name, takes_labels != 0, options, options_name, fault):
-            w = as_row(w)
-            needed = bytes_of_rows(x, size) + bytes_of_rows(w, size) + bytes_of_rows(c, size)
-            needed += bytes_of_rows(t, size) if t.kind < INTEGER else 0
-            if needed == 0:
-                run_body(x, t, w, c, body, options, fault)
-            else:
-                run_on_copies(x, t, w, c, body, options, fault, needed)
+            run((x, t, as_row(w), c), body, options, fault)
         return 0
 
     return cost_code
@@ -210,12 +172,14 @@ def softmax_cross_entropy(z, y, out=None, sample_weight=None, label_smoothing=0.
     """
     delta = output_like(out, z)
     fault = on_stack(CLEAR)
-    options = on_stack(Options(number(fault, LABEL_SMOOTHING, label_smoothing), 1.0, 0.0))
+    options = on_stack(
+        Options(parameter=arg.number(fault, names.LABEL_SMOOTHING, label_smoothing), highest=1.0, mean=0.0)
+    )
     arrays = (describe(z), describe(y), describe(sample_weight), describe(delta))
     body = softmax_cross_entropy_body(z)
-    call(cost_code(z), (*arrays, Z, OF_CLASSES, body, options, LABEL_SMOOTHING, fault))
+    call(cost_code(z), (*arrays, names.Z, OF_CLASSES, body, options, names.LABEL_SMOOTHING, fault))
     raise_fault(fault)
-    return fetch(Options, options).mean, delta
+    return get(options, Options, "mean"), delta
 
 
 @kernel
@@ -226,11 +190,11 @@ def negative_log_likelihood(p, y, out=None, sample_weight=None):
     the errors: as in `softmax_cross_entropy`, with p for z.
     """
     delta = output_like(out, p)
-    fault, options = on_stack(CLEAR), on_stack(Options(0.0, 0.0, 0.0))
+    fault, options = on_stack(CLEAR), on_stack(NO_OPTIONS)
     arrays = (describe(p), describe(y), describe(sample_weight), describe(delta))
-    call(cost_code(p), (*arrays, P, OF_CLASSES, negative_log_likelihood_body(p), options, P, fault))
+    call(cost_code(p), (*arrays, names.P, OF_CLASSES, negative_log_likelihood_body(p), options, names.P, fault))
     raise_fault(fault)
-    return fetch(Options, options).mean, delta
+    return get(options, Options, "mean"), delta
 
 
 @kernel
@@ -241,11 +205,11 @@ def binary_cross_entropy(z, y, out=None, sample_weight=None):
     in `mean_squared_error`.
     """
     delta = output_like(out, z)
-    fault, options = on_stack(CLEAR), on_stack(Options(0.0, 0.0, 0.0))
+    fault, options = on_stack(CLEAR), on_stack(NO_OPTIONS)
     arrays = (describe(z), describe(y), describe(sample_weight), describe(delta))
-    call(cost_code(z), (*arrays, Z, OF_NUMBERS, binary_cross_entropy_body(z), options, Z, fault))
+    call(cost_code(z), (*arrays, names.Z, OF_NUMBERS, binary_cross_entropy_body(z), options, names.Z, fault))
     raise_fault(fault)
-    return fetch(Options, options).mean, delta
+    return get(options, Options, "mean"), delta
 
 
 @kernel
@@ -257,11 +221,11 @@ def mean_squared_error(z, y, out=None, sample_weight=None):
     ShapeError (a ValueError) or DtypeError (a TypeError) before anything is written.
     """
     delta = output_like(out, z)
-    fault, options = on_stack(CLEAR), on_stack(Options(0.0, 0.0, 0.0))
+    fault, options = on_stack(CLEAR), on_stack(NO_OPTIONS)
     arrays = (describe(z), describe(y), describe(sample_weight), describe(delta))
-    call(cost_code(z), (*arrays, Z, OF_NUMBERS, mean_squared_error_body(z), options, Z, fault))
+    call(cost_code(z), (*arrays, names.Z, OF_NUMBERS, mean_squared_error_body(z), options, names.Z, fault))
     raise_fault(fault)
-    return fetch(Options, options).mean, delta
+    return get(options, Options, "mean"), delta
 
 
 @kernel
@@ -271,11 +235,11 @@ def mean_absolute_error(z, y, out=None, sample_weight=None):
     Arguments, result and errors are those of `mean_squared_error`.
     """
     delta = output_like(out, z)
-    fault, options = on_stack(CLEAR), on_stack(Options(0.0, 0.0, 0.0))
+    fault, options = on_stack(CLEAR), on_stack(NO_OPTIONS)
     arrays = (describe(z), describe(y), describe(sample_weight), describe(delta))
-    call(cost_code(z), (*arrays, Z, OF_NUMBERS, mean_absolute_error_body(z), options, Z, fault))
+    call(cost_code(z), (*arrays, names.Z, OF_NUMBERS, mean_absolute_error_body(z), options, names.Z, fault))
     raise_fault(fault)
-    return fetch(Options, options).mean, delta
+    return get(options, Options, "mean"), delta
 
 
 @kernel
@@ -286,11 +250,11 @@ def huber(z, y, out=None, sample_weight=None, delta=1.0):
     """
     derivative = output_like(out, z)
     fault = on_stack(CLEAR)
-    options = on_stack(Options(number(fault, DELTA, delta), math.inf, 0.0))
+    options = on_stack(Options(parameter=arg.number(fault, names.DELTA, delta), highest=math.inf, mean=0.0))
     arrays = (describe(z), describe(y), describe(sample_weight), describe(derivative))
-    call(cost_code(z), (*arrays, Z, OF_NUMBERS, huber_body(z), options, DELTA, fault))
+    call(cost_code(z), (*arrays, names.Z, OF_NUMBERS, huber_body(z), options, names.DELTA, fault))
     raise_fault(fault)
-    return fetch(Options, options).mean, derivative
+    return get(options, Options, "mean"), derivative
 
 
 @kernel
@@ -301,11 +265,11 @@ def poisson(z, y, out=None, sample_weight=None):
     those of `mean_squared_error`.
     """
     delta = output_like(out, z)
-    fault, options = on_stack(CLEAR), on_stack(Options(0.0, 0.0, 0.0))
+    fault, options = on_stack(CLEAR), on_stack(NO_OPTIONS)
     arrays = (describe(z), describe(y), describe(sample_weight), describe(delta))
-    call(cost_code(z), (*arrays, Z, OF_NUMBERS, poisson_body(z), options, Z, fault))
+    call(cost_code(z), (*arrays, names.Z, OF_NUMBERS, poisson_body(z), options, names.Z, fault))
     raise_fault(fault)
-    return fetch(Options, options).mean, delta
+    return get(options, Options, "mean"), delta
 
 
 @kernel
@@ -317,8 +281,8 @@ def quantile(z, y, out=None, sample_weight=None, quantile=0.5):
     """
     delta = output_like(out, z)
     fault = on_stack(CLEAR)
-    options = on_stack(Options(number(fault, QUANTILE, quantile), 1.0, 0.0))
+    options = on_stack(Options(parameter=arg.number(fault, names.QUANTILE, quantile), highest=1.0, mean=0.0))
     arrays = (describe(z), describe(y), describe(sample_weight), describe(delta))
-    call(cost_code(z), (*arrays, Z, OF_NUMBERS, quantile_body(z), options, QUANTILE, fault))
+    call(cost_code(z), (*arrays, names.Z, OF_NUMBERS, quantile_body(z), options, names.QUANTILE, fault))
     raise_fault(fault)
-    return fetch(Options, options).mean, delta
+    return get(options, Options, "mean"), delta

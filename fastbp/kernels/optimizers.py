@@ -2,43 +2,14 @@
 
 import math
 
-import numpy as np
-
-from fastbp.compiler.arguments import (
-    BETA1,
-    BETA2,
-    CLEAR,
-    EPSILON,
-    GRADIENTS,
-    LEARNING_RATE,
-    MOMENTUM,
-    NESTEROV,
-    PARAMETERS,
-    RHO,
-    STEP,
-    TOO_SMALL,
-    VELOCITY,
-    WEIGHT_DECAY,
-    Array,
-    M,
-    V,
-    check_apart,
-    check_floats,
-    check_length,
-    check_numbers,
-    check_output,
-    describe,
-    integer,
-    kind_of_dtype,
-    number,
-    raise_fault,
-    refuse,
-)
+from fastbp.compiler import arguments as arg
+from fastbp.compiler import faults, names
+from fastbp.compiler.arrays import Array, as_row, describe, kind_of_dtype
 from fastbp.compiler.code import code_per_dtype
+from fastbp.compiler.faults import CLEAR, raise_fault
 from fastbp.compiler.jit import inner, kernel
-from fastbp.compiler.llvm import address_of, call, fetch, on_stack, write
-from fastbp.gemm.pack import copier
-from fastbp.kernels.operands import as_row, bytes_of_rows, row_maker
+from fastbp.compiler.llvm import call, fetch, get, on_stack, put
+from fastbp.compiler.strided import on_rows
 from fastbp.kernels.update_rules import Update, update
 from fastbp.parallel.region import region
 from fastbp.parallel.sharing import share_out
@@ -47,82 +18,85 @@ sgd_update, momentum_update, adam_update = update.single("sgd"), update.single("
 adamw_update, rmsprop_update, adagrad_update = (update.single(rule) for rule in ("adamw", "rmsprop", "adagrad"))
 
 FLOPS_PER_ELEMENT = 24.0  # what an update costs an element, for the choice of threads
-AT_STEP = 8 * Update._fields.index("step")
 
 
 @code_per_dtype
 def step_code(real):
     """step_code(parameters, gradients, m, v, m_name, v_name, body, args, region, fault): check, then run the body.
 
-    The arrays' descriptions; the names of m and v in faults, -1 without such a vector; the Update at `args` but for
-    the vectors, which are noted in it.
+    parameters, gradients, m, v: addresses of Arrays. m_name, v_name: the names of m and v in faults, NO_NAME without such a
+    vector. args: the address of an Update but for the vectors, which are noted in it.
     """
-    kind, size, with_rows, copy = kind_of_dtype(real), real.bitwidth // 8, row_maker(real), copier(real)
+    kind, size = kind_of_dtype(real), real.bitwidth // 8
 
     @inner
     def check_state(fault, name, x, p, g):
-        return name < 0 or (
-            check_floats(fault, name, x, 1, PARAMETERS, kind)
-            and check_length(fault, name, 0, x.rows, PARAMETERS, p.rows)
-            and check_output(fault, name, x)
-            and check_apart(fault, name, x, PARAMETERS, p, size)
-            and check_apart(fault, name, x, GRADIENTS, g, size)
+        return name == names.NO_NAME or (
+            arg.check_floats(fault, name, x, 1, names.PARAMETERS, kind)
+            and arg.check_length(fault, name, 0, x.rows, names.PARAMETERS, p.rows)
+            and arg.check_output(fault, name, x)
+            and arg.check_apart(fault, name, x, names.PARAMETERS, p, size)
+            and arg.check_apart(fault, name, x, names.GRADIENTS, g, size)
         )
 
     @inner
     def checked(p, g, m, v, m_name, v_name, step, fault):
         return (
-            check_numbers(fault)
-            and check_floats(fault, PARAMETERS, p, 1, PARAMETERS, kind)
-            and check_output(fault, PARAMETERS, p)
-            and check_floats(fault, GRADIENTS, g, 1, PARAMETERS, kind)
-            and check_length(fault, GRADIENTS, 0, g.rows, PARAMETERS, p.rows)
-            and check_apart(fault, PARAMETERS, p, GRADIENTS, g, size)
+            arg.check_numbers(fault)
+            and arg.check_floats(fault, names.PARAMETERS, p, 1, names.PARAMETERS, kind)
+            and arg.check_output(fault, names.PARAMETERS, p)
+            and arg.check_floats(fault, names.GRADIENTS, g, 1, names.PARAMETERS, kind)
+            and arg.check_length(fault, names.GRADIENTS, 0, g.rows, names.PARAMETERS, p.rows)
+            and arg.check_apart(fault, names.PARAMETERS, p, names.GRADIENTS, g, size)
             and check_state(fault, m_name, m, p, g)
             and check_state(fault, v_name, v, p, g)
-            and (m_name < 0 or v_name < 0 or check_apart(fault, v_name, v, m_name, m, size))
-            and (step >= 1 or refuse(fault, TOO_SMALL, STEP, 0, step, 0, 1))
+            and (
+                m_name == names.NO_NAME or v_name == names.NO_NAME or arg.check_apart(fault, v_name, v, m_name, m, size)
+            )
+            and (step >= 1 or faults.refuse(fault, faults.TOO_SMALL, names.STEP, got=step, expected=1))
         )
 
     @inner
-    def run_body(p, g, m, v, body, args, region):
-        for i, cell in enumerate((p.address, g.address, m.address, v.address, p.columns)):
-            write(args + 8 * i, cell)
+    def run_body(rows, body, args, region):
+        g, p, m, v = rows
+        put(args, Update, "parameters", p.address)
+        put(args, Update, "gradients", g.address)
+        put(args, Update, "m", m.address)
+        put(args, Update, "v", v.address)
+        put(args, Update, "size", p.columns)
         share_out(region, body, args, FLOPS_PER_ELEMENT * p.columns)
 
-    @inner
-    def copy_back(x, rows):
-        if rows.address != x.address:
-            copy(x.address, x.row_stride, x.column_stride, rows.address, rows.row_stride, size, 1, x.columns)
-
-    @inner
-    def run_on_copies(p, g, m, v, body, args, region, needed):
-        room = np.empty(needed, np.uint8)
-        work = address_of(room)
-        copies = (
-            with_rows(p, work, True),
-            with_rows(m, work + bytes_of_rows(p, size), True),
-            with_rows(v, work + bytes_of_rows(p, size) + bytes_of_rows(m, size), True),
-        )
-        gradients = with_rows(g, work + needed - bytes_of_rows(g, size), True)
-        run_body(copies[0], gradients, copies[1], copies[2], body, args, region)
-        for x, rows in zip((p, m, v), copies):  # noqa: B905, numba has no zip(strict=...)
-            copy_back(x, rows)
-        room[0] = 0  # its address does not keep it alive
+    run = on_rows(real, run_body, inputs=4, outputs=3)
 
     def step_code(parameters, gradients, m, v, m_name, v_name, body, args, region, fault):
         p, g, first, second = fetch(Array, parameters), fetch(Array, gradients), fetch(Array, m), fetch(Array, v)
-        if checked(p, g, first, second, m_name, v_name, fetch(Update, args).step, fault):
-            p, g, first, second = as_row(p), as_row(g), as_row(first), as_row(second)
-            needed = bytes_of_rows(p, size) + bytes_of_rows(g, size)
-            needed += bytes_of_rows(first, size) + bytes_of_rows(second, size)
-            if needed == 0:
-                run_body(p, g, first, second, body, args, region)
-            else:
-                run_on_copies(p, g, first, second, body, args, region, needed)
+        if checked(p, g, first, second, m_name, v_name, get(args, Update, "step"), fault):
+            run((as_row(g), as_row(p), as_row(first), as_row(second)), body, args, region)
         return 0
 
     return step_code
+
+
+@inner
+def update_of(learning_rate, numbers, weight_decay, step):
+    """An Update whose vectors are still to be noted; `numbers`: h0 to h3, the rule's own."""
+    h0, h1, h2, h3 = numbers
+    return Update(
+        parameters=0,
+        gradients=0,
+        m=0,
+        v=0,
+        size=0,
+        learning_rate=learning_rate,
+        h0=h0,
+        h1=h1,
+        h2=h2,
+        h3=h3,
+        weight_decay=weight_decay,
+        scale=1.0,
+        clip=math.inf,
+        step=step,
+    )
 
 
 @kernel
@@ -134,10 +108,13 @@ def sgd_step(parameters, gradients, learning_rate, weight_decay=0.0):
     anything is written.
     """
     fault = on_stack(CLEAR)
-    rate, decay = number(fault, LEARNING_RATE, learning_rate), number(fault, WEIGHT_DECAY, weight_decay)
-    args = on_stack(Update(0, 0, 0, 0, 0, rate, 0.0, 0.0, 0.0, 0.0, decay, 1.0, math.inf, 1))
+    rate, decay = (
+        arg.number(fault, names.LEARNING_RATE, learning_rate),
+        arg.number(fault, names.WEIGHT_DECAY, weight_decay),
+    )
+    args = on_stack(update_of(rate, (0.0, 0.0, 0.0, 0.0), decay, 1))
     arrays = (describe(parameters), describe(gradients), describe(None), describe(None))
-    call(step_code(parameters), (*arrays, -1, -1, sgd_update(parameters), args, region(), fault))
+    call(step_code(parameters), (*arrays, names.NO_NAME, names.NO_NAME, sgd_update(parameters), args, region(), fault))
     raise_fault(fault)
     return parameters
 
@@ -153,12 +130,17 @@ def momentum_step(parameters, gradients, velocity, learning_rate, momentum=0.9, 
     Sutskever et al. (2013).
     """
     fault = on_stack(CLEAR)
-    rate, decay = number(fault, LEARNING_RATE, learning_rate), number(fault, WEIGHT_DECAY, weight_decay)
-    carried, ahead = number(fault, MOMENTUM, momentum), number(fault, NESTEROV, nesterov)
-    numbers = (rate, carried, ahead, 0.0, 0.0, decay, 1.0, math.inf, 1)
-    args = on_stack(Update(0, 0, 0, 0, 0, *numbers))
+    rate, decay = (
+        arg.number(fault, names.LEARNING_RATE, learning_rate),
+        arg.number(fault, names.WEIGHT_DECAY, weight_decay),
+    )
+    carried, ahead = arg.number(fault, names.MOMENTUM, momentum), arg.number(fault, names.NESTEROV, nesterov)
+    args = on_stack(update_of(rate, (carried, ahead, 0.0, 0.0), decay, 1))
     arrays = (describe(parameters), describe(gradients), describe(velocity), describe(None))
-    call(step_code(parameters), (*arrays, VELOCITY, -1, momentum_update(parameters), args, region(), fault))
+    call(
+        step_code(parameters),
+        (*arrays, names.VELOCITY, names.NO_NAME, momentum_update(parameters), args, region(), fault),
+    )
     raise_fault(fault)
     return parameters
 
@@ -173,12 +155,18 @@ def adam_step(parameters, gradients, m, v, step, learning_rate, beta1=0.9, beta2
     Raises ShapeError (a ValueError) or DtypeError (a TypeError) before anything is written. Kingma and Ba (2015).
     """
     fault = on_stack(CLEAR)
-    rate, decay = number(fault, LEARNING_RATE, learning_rate), number(fault, WEIGHT_DECAY, weight_decay)
-    first, second, least = number(fault, BETA1, beta1), number(fault, BETA2, beta2), number(fault, EPSILON, epsilon)
-    numbers = (rate, first, second, least, 0.0, decay, 1.0, math.inf, integer(step))
-    args = on_stack(Update(0, 0, 0, 0, 0, *numbers))
+    rate, decay = (
+        arg.number(fault, names.LEARNING_RATE, learning_rate),
+        arg.number(fault, names.WEIGHT_DECAY, weight_decay),
+    )
+    first, second, least = (
+        arg.number(fault, names.BETA1, beta1),
+        arg.number(fault, names.BETA2, beta2),
+        arg.number(fault, names.EPSILON, epsilon),
+    )
+    args = on_stack(update_of(rate, (first, second, least, 0.0), decay, arg.integer(step)))
     arrays = (describe(parameters), describe(gradients), describe(m), describe(v))
-    call(step_code(parameters), (*arrays, M, V, adam_update(parameters), args, region(), fault))
+    call(step_code(parameters), (*arrays, names.M, names.V, adam_update(parameters), args, region(), fault))
     raise_fault(fault)
     return parameters
 
@@ -192,12 +180,18 @@ def adamw_step(
     Arguments, result and errors are those of `adam_step`. Loshchilov and Hutter (2019).
     """
     fault = on_stack(CLEAR)
-    rate, decay = number(fault, LEARNING_RATE, learning_rate), number(fault, WEIGHT_DECAY, weight_decay)
-    first, second, least = number(fault, BETA1, beta1), number(fault, BETA2, beta2), number(fault, EPSILON, epsilon)
-    numbers = (rate, first, second, least, 0.0, decay, 1.0, math.inf, integer(step))
-    args = on_stack(Update(0, 0, 0, 0, 0, *numbers))
+    rate, decay = (
+        arg.number(fault, names.LEARNING_RATE, learning_rate),
+        arg.number(fault, names.WEIGHT_DECAY, weight_decay),
+    )
+    first, second, least = (
+        arg.number(fault, names.BETA1, beta1),
+        arg.number(fault, names.BETA2, beta2),
+        arg.number(fault, names.EPSILON, epsilon),
+    )
+    args = on_stack(update_of(rate, (first, second, least, 0.0), decay, arg.integer(step)))
     arrays = (describe(parameters), describe(gradients), describe(m), describe(v))
-    call(step_code(parameters), (*arrays, M, V, adamw_update(parameters), args, region(), fault))
+    call(step_code(parameters), (*arrays, names.M, names.V, adamw_update(parameters), args, region(), fault))
     raise_fault(fault)
     return parameters
 
@@ -212,12 +206,14 @@ def rmsprop_step(parameters, gradients, v, learning_rate, rho=0.9, epsilon=1e-8,
     Tieleman and Hinton (2012).
     """
     fault = on_stack(CLEAR)
-    rate, decay = number(fault, LEARNING_RATE, learning_rate), number(fault, WEIGHT_DECAY, weight_decay)
-    kept, least = number(fault, RHO, rho), number(fault, EPSILON, epsilon)
-    numbers = (rate, kept, least, 0.0, 0.0, decay, 1.0, math.inf, 1)
-    args = on_stack(Update(0, 0, 0, 0, 0, *numbers))
+    rate, decay = (
+        arg.number(fault, names.LEARNING_RATE, learning_rate),
+        arg.number(fault, names.WEIGHT_DECAY, weight_decay),
+    )
+    kept, least = arg.number(fault, names.RHO, rho), arg.number(fault, names.EPSILON, epsilon)
+    args = on_stack(update_of(rate, (kept, least, 0.0, 0.0), decay, 1))
     arrays = (describe(parameters), describe(gradients), describe(None), describe(v))
-    call(step_code(parameters), (*arrays, -1, V, rmsprop_update(parameters), args, region(), fault))
+    call(step_code(parameters), (*arrays, names.NO_NAME, names.V, rmsprop_update(parameters), args, region(), fault))
     raise_fault(fault)
     return parameters
 
@@ -229,10 +225,12 @@ def adagrad_step(parameters, gradients, v, learning_rate, epsilon=1e-10, weight_
     Arguments, result and errors are those of `rmsprop_step`. Duchi, Hazan and Singer (2011).
     """
     fault = on_stack(CLEAR)
-    rate, decay = number(fault, LEARNING_RATE, learning_rate), number(fault, WEIGHT_DECAY, weight_decay)
-    numbers = (rate, number(fault, EPSILON, epsilon), 0.0, 0.0, 0.0, decay, 1.0, math.inf, 1)
-    args = on_stack(Update(0, 0, 0, 0, 0, *numbers))
+    rate, decay = (
+        arg.number(fault, names.LEARNING_RATE, learning_rate),
+        arg.number(fault, names.WEIGHT_DECAY, weight_decay),
+    )
+    args = on_stack(update_of(rate, (arg.number(fault, names.EPSILON, epsilon), 0.0, 0.0, 0.0), decay, 1))
     arrays = (describe(parameters), describe(gradients), describe(None), describe(v))
-    call(step_code(parameters), (*arrays, -1, V, adagrad_update(parameters), args, region(), fault))
+    call(step_code(parameters), (*arrays, names.NO_NAME, names.V, adagrad_update(parameters), args, region(), fault))
     raise_fault(fault)
     return parameters

@@ -4,29 +4,18 @@ import functools
 import math
 from typing import NamedTuple
 
-import numpy as np
-
-from fastbp.compiler.arguments import (
-    CLEAR,
-    OUT,
-    Array,
-    Z,
-    check_apart_or_same,
-    check_floats,
-    check_output,
-    check_shape,
-    describe,
-    kind_of_dtype,
-    raise_fault,
-)
+from fastbp.compiler import arguments as arg
+from fastbp.compiler import names
+from fastbp.compiler.arrays import Array, describe, kind_of_dtype
 from fastbp.compiler.code import code_per_dtype
+from fastbp.compiler.faults import CLEAR, raise_fault
 from fastbp.compiler.jit import inner, kernel
-from fastbp.compiler.llvm import address_of, call, fetch, on_stack
+from fastbp.compiler.llvm import call, fetch, on_stack
+from fastbp.compiler.strided import on_rows
 from fastbp.compiler.vector import first, load, maximum, reduce_add, reduce_max, select, splat, store, vector_of
-from fastbp.gemm.driver import share
-from fastbp.gemm.pack import copier
 from fastbp.kernels.elementary import times_exp
-from fastbp.kernels.operands import bytes_of_rows, output_like, row_maker
+from fastbp.kernels.operands import output_like
+from fastbp.parallel.parts import share
 from fastbp.parallel.region import region
 from fastbp.parallel.sharing import share_out
 
@@ -77,7 +66,7 @@ class Softmax(NamedTuple):
 
 @code_per_dtype
 def softmax_rows(real):
-    """softmax_rows(args, part, parts): a part of the rows of the Softmax at `args`."""
+    """softmax_rows(args, part, parts): compute a part of the rows of the Softmax at `args`."""
     size, lanes = real.bitwidth // 8, vector_of(real).lanes
     highest, exponentials = row_passes(real)
 
@@ -98,36 +87,28 @@ def softmax_rows(real):
 @code_per_dtype
 def softmax_code(real):
     """softmax_code(z, out, region, fault): check, then run softmax_rows."""
-    kind, size, with_rows, copy = kind_of_dtype(real), real.bitwidth // 8, row_maker(real), copier(real)
+    kind, size = kind_of_dtype(real), real.bitwidth // 8
 
     @inner
-    def run_rows(x, c, region):
-        args = on_stack(Softmax(x.address, x.row_stride, c.address, c.row_stride, c.rows, c.columns))
-        share_out(region, softmax_rows(real), args, FLOPS_PER_ELEMENT * c.rows * c.columns)
+    def run_rows(rows, region):
+        x, c = rows
+        softmax = Softmax(
+            z=x.address, z_stride=x.row_stride, out=c.address, out_stride=c.row_stride, rows=c.rows, columns=c.columns
+        )
+        share_out(region, softmax_rows(real), on_stack(softmax), FLOPS_PER_ELEMENT * c.rows * c.columns)
 
-    @inner
-    def run_on_copies(x, c, region, needed):
-        room = np.empty(needed, np.uint8)
-        rows = with_rows(c, address_of(room), False)
-        run_rows(with_rows(x, address_of(room) + bytes_of_rows(c, size), True), rows, region)
-        if rows.address != c.address:
-            copy(c.address, c.row_stride, c.column_stride, rows.address, rows.row_stride, size, c.rows, c.columns)
-        room[0] = 0  # its address does not keep it alive
+    run = on_rows(real, run_rows, inputs=1, outputs=1)
 
     def softmax_code(z, out, region, fault):
         x, c = fetch(Array, z), fetch(Array, out)
         if (
-            check_floats(fault, Z, x, 2, Z, kind)
-            and check_floats(fault, OUT, c, 2, Z, kind)
-            and check_shape(fault, OUT, c, x.rows, Z, x.columns, Z)
-            and check_output(fault, OUT, c)
-            and check_apart_or_same(fault, OUT, c, Z, x, size)
+            arg.check_floats(fault, names.Z, x, 2, names.Z, kind)
+            and arg.check_floats(fault, names.OUT, c, 2, names.Z, kind)
+            and arg.check_shape(fault, names.OUT, c, x.rows, names.Z, x.columns, names.Z)
+            and arg.check_output(fault, names.OUT, c)
+            and arg.check_apart_or_same(fault, names.OUT, c, names.Z, x, size)
         ):
-            needed = bytes_of_rows(x, size) + bytes_of_rows(c, size)
-            if needed == 0:
-                run_rows(x, c, region)
-            else:
-                run_on_copies(x, c, region, needed)
+            run((x, c), region)
         return 0
 
     return softmax_code

@@ -13,11 +13,15 @@ from fastbp.compiler.code import code_family
 from fastbp.compiler.jit import inlined, inner
 from fastbp.compiler.llvm import call, fetch, on_stack, write
 from fastbp.compiler.vector import fma, load, maximum, minimum, sqrt, store, vector_of
-from fastbp.gemm.driver import share
+from fastbp.parallel.parts import share
 
 
 class Update(NamedTuple):
-    """One step of a rule on flat vectors of `size` elements; m or v is 0 where the rule keeps no such vector."""
+    """One step of a rule on flat vectors of `size` elements; m or v is 0 where the rule keeps no such vector.
+
+    h0 .. h3: the rule's own numbers, in the order of its kernel. scale: a factor of the gradients, applied first.
+    clip: then each is limited to -clip .. clip. step: from 1.
+    """
 
     parameters: int
     gradients: int
@@ -25,21 +29,21 @@ class Update(NamedTuple):
     v: int
     size: int
     learning_rate: float
-    h0: float  # the rule's own numbers, in the order of its kernel
+    h0: float
     h1: float
     h2: float
     h3: float
     weight_decay: float
-    scale: float  # of the gradients, applied first: 1 leaves them as they are
-    clip: float  # then each is limited to -clip .. clip: inf leaves them as they are
-    step: int  # from 1
+    scale: float
+    clip: float
+    step: int
 
 
 # ---------------------------------------------------------------------------------------------------------- the rules
 
 
 class Rule(NamedTuple):
-    """`constants(u)`: what step needs, in float64. `step(constants, g, p, m, v)`: the new p, m, v, all vectors."""
+    """constants(u) returns what `step` needs of an Update, in float64; step(constants, g, p, m, v) returns the new p, m, v."""
 
     constants: Callable
     step: Callable
@@ -50,7 +54,7 @@ class Rule(NamedTuple):
 
 @inner
 def power(base, exponent):
-    """base**exponent, an int >= 0, by repeated squaring."""
+    """Return base**exponent, for an int exponent >= 0, by repeated squaring."""
     result = 1.0
     while exponent > 0:
         if exponent & 1:
@@ -150,7 +154,7 @@ RULES = {
 
 
 class Constants(NamedTuple):
-    """What a rule's step needs beside the vectors: the first few, in the rule's order."""
+    """What a rule's step needs beside the vectors: as many as it has, in its order."""
 
     c0: float
     c1: float
@@ -162,12 +166,12 @@ class Constants(NamedTuple):
 
 
 CONSTANTS_BYTES = 8 * len(Constants._fields)
-NO_CONSTANTS = Constants(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+NO_CONSTANTS = Constants(*[0.0] * len(Constants._fields))
 
 
 @code_family(RULES)
 def rule_constants(real, rule):
-    """rule_constants(args, target): the Constants of the Update at `args`."""
+    """rule_constants(args, target): write the Constants of the Update at `args` to `target`."""
     constants = RULES[rule].constants
 
     def rule_constants(args, target):
@@ -180,9 +184,12 @@ def rule_constants(real, rule):
 
 
 class Updated(NamedTuple):
-    """A matrix of parameters, its moments, and how to update them."""
+    """A matrix of parameters, its moments, and how to update them.
 
-    parameters: int  # rows are contiguous, `stride` bytes apart; so are those of m and v
+    The rows of parameters, m and v are contiguous and `stride` bytes apart. constants: the address of the rule's Constants.
+    """
+
+    parameters: int
     m: int
     v: int
     stride: int
@@ -229,7 +236,7 @@ def update_pass(real, rule):
 
 @code_family(RULES)
 def update(real, rule):
-    """update(args, part, parts): a part of the elements of the Update at `args`."""
+    """update(args, part, parts): update a part of the elements of the Update at `args`."""
     constants_code, pass_code = rule_constants.single(rule), update_pass.single(rule)
     size, lanes = real.bitwidth // 8, vector_of(real).lanes
 
@@ -237,8 +244,17 @@ def update(real, rule):
         u, constants = fetch(Update, args), on_stack(NO_CONSTANTS)
         call(constants_code(real), (args, constants))
         start, length = share(u.size, 4 * lanes, part, parts)
-        whole = on_stack(Updated(u.parameters, u.m, u.v, 0, constants, u.weight_decay, u.scale, u.clip))
-        call(pass_code(real), (whole, u.gradients + size * start, 0, 0, start, 1, length))
+        whole = Updated(
+            parameters=u.parameters,
+            m=u.m,
+            v=u.v,
+            stride=0,
+            constants=constants,
+            weight_decay=u.weight_decay,
+            scale=u.scale,
+            clip=u.clip,
+        )
+        call(pass_code(real), (on_stack(whole), u.gradients + size * start, 0, 0, start, 1, length))
         return 0
 
     return update

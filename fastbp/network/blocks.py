@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.compiler.arguments import describe_in_python
+from fastbp.compiler.arrays import describe_in_python
 from fastbp.compiler.llvm import places, value_in
 from fastbp.compiler.raised import raise_again
 from fastbp.engine.memory import Training, set_fields, zeros_apart

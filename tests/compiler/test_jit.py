@@ -19,7 +19,7 @@ from fastbp.compiler import code, jit
 PACKAGE = Path(fastbp.__file__).parent
 SAYS_COMPILING = "fastbp: compiling kernels for this CPU, once\n"
 
-# twice the strided ones are copied by gemm/pack.py: the code that the tests below edit
+# twice the strided ones are copied by compiler/strided.py: the code that the tests below edit
 SUM_OF_STRIDED_ONES = """
     import numpy as np
     from fastbp.kernels import dense
@@ -57,8 +57,8 @@ def first_run(run_python, source, tmp_path_factory):
 
 @pytest.fixture
 def edited_source(source):
-    """The copy of the package with an edited callee: a function in gemm/ whose change doubles the kernel's result."""
-    place = source / "fastbp" / "gemm" / "pack.py"
+    """The copy of the package with an edited callee: a function in compiler/ whose change doubles the kernel's result."""
+    place = source / "fastbp" / "compiler" / "strided.py"
     text = place.read_text()
     edited = text.replace("read(source + i * srs", "real(2) * read(source + i * srs")
     assert edited != text

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from reference import numbers, product
 
+from fastbp.compiler.arrays import describe_in_python
 from fastbp.gemm.column import column_product
+from fastbp.gemm.driver import Product
 from fastbp.gemm.multiply import multiply
 
 DTYPES = ("float32", "float64")
@@ -12,9 +14,11 @@ ROWS = (1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 50, 64, 65, 130)
 
 
 def block_of(a, b, c, accumulate):
-    sizes = (len(a), 1, a.shape[1])
-    fields = [a.ctypes.data, *a.strides, b.ctypes.data, *b.strides, c.ctypes.data, c.strides[0], *sizes, accumulate]
-    return np.array([*fields, 0, 0, 0, 0, 0, 0], np.int64)
+    fields = dict.fromkeys(Product._fields, 0)
+    fields.update(zip(("a", "ars", "acs"), (a.ctypes.data, *a.strides), strict=True))
+    fields.update(zip(("b", "brs", "bcs"), (b.ctypes.data, *b.strides), strict=True))
+    fields.update(c=c.ctypes.data, crs=c.strides[0], m=len(a), n=1, k=a.shape[1], accumulate=accumulate)
+    return np.array(Product(**fields), np.int64)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -49,5 +53,6 @@ def test_any_number_of_parts_gives_the_same_bits(call_code, dtype, parts):
 def test_minus_zero_stays_behind_the_end_of_a_sum(call_code, dtype):
     """The steps that a last block lacks add nothing, not even a zero."""
     a, b, c = np.zeros((3, 5), dtype), np.full((5, 1), -1, dtype), np.full((3, 1), -0.0, dtype)
-    call_code(multiply.of(dtype), block_of(a, b, c, True).ctypes.data, c.strides[1], 0)
+    arrays = [np.array(describe_in_python(x), np.int64) for x in (a, b, c)]
+    call_code(multiply.of(dtype), *(x.ctypes.data for x in arrays), True, 0, 0, 0)
     assert np.signbit(c).all()

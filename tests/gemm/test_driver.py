@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from numba import cfunc, njit, types
+from numba import cfunc, types
 from reference import numbers, product
 
 from fastbp.compiler import llvm
@@ -119,20 +119,6 @@ def test_work_bound_bounds_what_products_up_to_a_size_need(call_code, dtype):
                 block[4:6] = brs, bcs
                 for parts in (1, 2, 3, 4, 7):
                     assert call_code(driver.work_bytes.of(dtype), block.ctypes.data, parts) <= bound
-
-
-@njit
-def share(total, unit, part, parts):
-    return driver.share(total, unit, part, parts)
-
-
-@pytest.mark.parametrize("unit", [1, 6, 16])
-@pytest.mark.parametrize("total", [0, 1, 15, 16, 17, 100])
-def test_shares_cover_everything_once_in_whole_units(total, unit):
-    for parts in (1, 2, 3, 4, 7):
-        shares = [share(total, unit, part, parts) for part in range(parts)]
-        assert [i for start, length in shares for i in range(start, start + length)] == list(range(total))
-        assert all(start % unit == 0 for start, length in shares if length)
 
 
 def test_twice_in_a_row_gives_the_same_bits(call_code, framed):

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference import LAYOUTS, WRITABLE, numbers, product
 
+from fastbp.compiler.arrays import describe_in_python
 from fastbp.gemm.isa import blocks_for
 from fastbp.gemm.multiply import multiply
 from fastbp.parallel.region import region
@@ -17,12 +18,9 @@ CODES = {dtype: multiply.of(dtype) for dtype in DTYPES}
 
 def multiplied(call_code, a, b, c, accumulate=False, parallel=False):
     """c = or += a @ b, in place."""
-    left, right = (a.ctypes.data, *a.strides), (b.ctypes.data, *b.strides)
-    sizes = (len(a), b.shape[1], a.shape[1])
-    result = (c.ctypes.data, c.strides[0])
-    block = np.array([*left, *right, *result, *sizes, accumulate, 0, 0, 0, 0, 0, 0], np.int64)
+    arrays = [np.array(describe_in_python(x), np.int64) for x in (a, b, c)]
     threads = region.of().resolve() if parallel else 0
-    assert call_code(CODES[str(a.dtype)], block.ctypes.data, c.strides[1], threads) == 0
+    assert call_code(CODES[str(a.dtype)], *(x.ctypes.data for x in arrays), accumulate, 0, 0, threads) == 0
     return c
 
 

@@ -9,6 +9,7 @@ from reference import LAYOUTS, numbers
 
 from fastbp.gemm import pack
 from fastbp.gemm.isa import blocks_for
+from fastbp.parallel.parts import rounded_up
 
 DTYPES = ("float32", "float64")
 GUARD = 77.0
@@ -21,7 +22,7 @@ def blocks(dtype):
 @functools.cache
 def packers(dtype):
     real = getattr(types, dtype)
-    inner_a, inner_b, inner_copy = pack.a_packer(real), pack.b_packer(real), pack.copier(real)
+    inner_a, inner_b = pack.a_packer(real), pack.b_packer(real)
 
     @njit
     def pack_a(a, ars, acs, m, kc, panel, pitch):
@@ -31,15 +32,7 @@ def packers(dtype):
     def pack_b(b, brs, bcs, kc, n, panel, stride):
         inner_b(b, brs, bcs, kc, n, panel, stride)
 
-    @njit
-    def copy(target, trs, tcs, source, srs, scs, rows, columns):
-        inner_copy(target, trs, tcs, source, srs, scs, rows, columns)
-
-    return pack_a, pack_b, copy
-
-
-def rounded_up(x, unit):
-    return -(-x // unit) * unit
+    return pack_a, pack_b
 
 
 @pytest.mark.parametrize("kc", [0, 1, 7, 8, 33])
@@ -86,12 +79,3 @@ def test_b_goes_into_whole_vectors_of_its_rows(dtype, kc, layout):
         if layout in ("C", "slice"):
             assert (panel[:kc, n:] == 0).all()
         assert (panel[depth:] == GUARD).all()
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_copies_between_any_strides(dtype, layout, framed):
-    source = numbers((5, 7), dtype)
-    laid_out, target = LAYOUTS[layout](source), framed((5, 7), dtype)
-    packers(dtype)[2](target.ctypes.data, *target.strides, laid_out.ctypes.data, *laid_out.strides, 5, 7)
-    np.testing.assert_array_equal(target, source)

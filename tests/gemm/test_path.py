@@ -15,7 +15,10 @@ def ask(call_code, dtype, m, n, k, parts):
     a, b, c = np.ones((m, k), dtype), np.ones((k, n), dtype), np.full((m, n), 7, dtype)
     path = np.array(Path(tell.of(dtype).resolve(), *[0] * (len(Path._fields) - 1)), np.int64)
     operands = (a.ctypes.data, *a.strides, b.ctypes.data, *b.strides, c.ctypes.data, c.strides[0])
-    block = np.array(driver.Product(*operands, m, n, k, 0, 0, 0, path.ctypes.data, -1, 0, 0), np.int64)
+    product = dict.fromkeys(driver.Product._fields, 0)
+    product.update(zip(driver.Product._fields, (*operands, m, n, k), strict=False))
+    product.update(work=path.ctypes.data, work_pitch=-1)
+    block = np.array(driver.Product(**product), np.int64)
     assert call_code(driver.product.of(dtype), block.ctypes.data, 0, parts) == 0
     assert (c == 7).all()
     return Path(*map(int, path))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numba import njit
 from reference import LAYOUTS, WRITABLE, numbers
 
-from fastbp.compiler.arguments import DtypeError, ShapeError
+from fastbp.compiler.faults import DtypeError, ShapeError
 from fastbp.compiler.llvm import has_fma
 from fastbp.kernels import dense
 from fastbp.kernels.activations import Activation, activate, activation_delta

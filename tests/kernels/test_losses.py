@@ -12,8 +12,8 @@ from hypothesis.extra.numpy import arrays
 from numba import njit
 
 from fastbp import kernels
-from fastbp.compiler.arguments import kind_of
-from fastbp.kernels.loss_arguments import Loss
+from fastbp.compiler.arrays import kind_of
+from fastbp.kernels.loss_arguments import LossArguments
 from fastbp.kernels.loss_formulas import COSTS, cost
 
 DTYPES = ["float32", "float64"]
@@ -318,7 +318,7 @@ def test_body_without_delta(call_code):
     value, weight = block.view(np.float64)[-3:-1]
     assert weight == sum(weights.astype(float))
     assert value / weight == run("softmax_cross_entropy", z, y, None, weights)[0]
-    assert len(block) == len(Loss._fields)
+    assert len(block) == len(LossArguments._fields)
 
 
 # -------------------------------------------------------------------------------------------------------------- softmax

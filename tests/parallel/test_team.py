@@ -9,7 +9,7 @@ import pytest
 from numba import cfunc, njit, types
 
 from fastbp.compiler import llvm
-from fastbp.gemm.driver import share
+from fastbp.parallel.parts import share
 from fastbp.parallel.region import region, run, threads_now
 from fastbp.parallel.team import LED, LINE, SEATS, SIZE, TEAM, claim, open_team, rest, team_bytes
 

@@ -3,7 +3,7 @@
 from fastbp.compiler.jit import inner
 from fastbp.compiler.llvm import call, fetch, on_stack
 from fastbp.engine.table import Call, Network, Operation
-from fastbp.gemm.driver import share
+from fastbp.parallel.parts import share
 from fastbp.kernels.update_rules import CONSTANTS_BYTES, Updated
 
 

@@ -17,7 +17,7 @@ from fastbp.compiler.code import code_per_dtype
 from fastbp.compiler.jit import inner
 from fastbp.compiler.llvm import fetch, read, write
 from fastbp.engine.operations.base import input_of, operands
-from fastbp.gemm.driver import share
+from fastbp.parallel.parts import share
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
