@@ -20,7 +20,7 @@ from fastbp.data import convert, targets
 from fastbp.data.arrays import dimensions
 from fastbp.engine.memory import set_fields
 from fastbp.kernels.custom import custom_cost
-from fastbp.kernels.loss_arguments import Loss as LossBlock
+from fastbp.kernels.loss_arguments import LossArguments
 from fastbp.kernels.loss_formulas import cost as cost_code
 
 __all__ = [
@@ -130,15 +130,15 @@ class CustomLoss(Loss):
         output, y = np.ascontiguousarray(output), np.ascontiguousarray(y)
         delta, raised = np.zeros_like(output), np.zeros(CELLS, np.int64)
         (rows, columns), stride = output.shape, output.strides[0]
-        block = np.zeros(len(places(LossBlock)), np.int64)
+        block = np.zeros(len(places(LossArguments)), np.int64)
         set_fields(
-            block, places(LossBlock), z=output.ctypes.data, z_stride=stride, y=y.ctypes.data, y_row_stride=stride,
+            block, places(LossArguments), z=output.ctypes.data, z_stride=stride, y=y.ctypes.data, y_row_stride=stride,
             weights=0 if weights is None else weights.ctypes.data, delta=delta.ctypes.data, delta_stride=stride,
             rows=rows, columns=columns, scale=float(self.scale), raised=raised.ctypes.data,
         )  # fmt: skip
         call_code(self.code(output.dtype.name), block.ctypes.data)
         raise_again(raised)
-        cost, weight = (value_in(block, LossBlock, name) for name in ("cost", "weight"))
+        cost, weight = (value_in(block, LossArguments, name) for name in ("cost", "weight"))
         return cost / weight if weight else 0.0, delta
 
     def code(self, dtype: str) -> int:

@@ -14,9 +14,9 @@ from fastbp.compiler.live import most_threads
 from fastbp.engine.table import NETWORK, OPERATION, VERSION, Network, Operation
 from fastbp.gemm.driver import strip_bytes
 from fastbp.kernels.update_rules import CONSTANTS_BYTES
+from fastbp.parallel.parts import CACHE_LINE, rounded_up
 from fastbp.parallel.team import team_bytes
 
-LINE = 64  # bytes: every buffer and every row of one begins at a cache line
 CONFLICT = 4096  # bytes: addresses so far apart share a set of the L1 cache
 
 
@@ -112,34 +112,30 @@ def __getattr__(name: str) -> type:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def rounded_up(x: int, unit: int) -> int:
-    return -(-x // unit) * unit
-
-
 def zeros_apart(shape: int | tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
     """Zeros on cache lines that hold nothing else (nor do their neighbours, which CPUs fetch along with them): a network
     on one thread is 4-7 % slower where its vectors or blocks share a line with those of a network on another."""
     size = math.prod(shape if isinstance(shape, tuple) else (shape,)) * np.dtype(dtype).itemsize
-    room = np.zeros(rounded_up(size, 2 * LINE) + 2 * LINE, np.uint8)
-    first = -room.__array_interface__["data"][0] % (2 * LINE)  # in half the time of room.ctypes.data
+    room = np.zeros(rounded_up(size, 2 * CACHE_LINE) + 2 * CACHE_LINE, np.uint8)
+    first = -room.__array_interface__["data"][0] % (2 * CACHE_LINE)  # in half the time of room.ctypes.data
     return room[first : first + size].view(dtype).reshape(shape)
 
 
 class Arena:
-    """Hands out pieces of one workspace: first counts their bytes, then gives their addresses."""
+    """Hands out pieces of one workspace, each at a cache line: first counts their bytes, then gives their addresses."""
 
     def __init__(self) -> None:
-        self.size = LINE
+        self.size = CACHE_LINE
 
     def reserve(self, size: int) -> int:
         """The offset of so many more bytes."""
-        offset, self.size = self.size, self.size + rounded_up(size, LINE)
+        offset, self.size = self.size, self.size + rounded_up(size, CACHE_LINE)
         return offset
 
     def allocate(self) -> tuple[np.ndarray, int]:
         """The workspace, of zeros (uninitialised numbers may be slow ones), and the address of offset 0."""
-        workspace = np.zeros(self.size + LINE, np.uint8)
-        return workspace, rounded_up(workspace.ctypes.data, LINE)
+        workspace = np.zeros(self.size + CACHE_LINE, np.uint8)
+        return workspace, rounded_up(workspace.ctypes.data, CACHE_LINE)
 
 
 class Buffer(NamedTuple):
@@ -170,9 +166,9 @@ class Layout:
         self.work = self.arena.reserve(self.work_pitch * most_threads())
 
     def matrix(self, columns: int) -> Buffer:
-        stride = rounded_up(columns * self.size, LINE)
+        stride = rounded_up(columns * self.size, CACHE_LINE)
         if stride % CONFLICT == 0:  # a column of it would lie in one set of the L1 cache
-            stride += LINE
+            stride += CACHE_LINE
         return Buffer(self.arena.reserve(stride * self.batch_size), stride)
 
 

@@ -15,7 +15,7 @@ from fastbp.engine.slices import Slice
 from fastbp.engine.table import Network
 from fastbp.kernels.activation_passes import size_and_lanes
 from fastbp.kernels.loss_arguments import read_label
-from fastbp.parallel.parts import share
+from fastbp.parallel.parts import CACHE_LINE, share
 from fastbp.parallel.sharing import share_out
 
 UINT8, INT64_KIND = INTEGER + 1, INTEGER + 6
@@ -86,7 +86,7 @@ def row_converter(real):
 @inner
 def fetch_row(address, row_bytes):
     """Fetch a row into L2, while there is other work: the rows of a shuffled minibatch lie anywhere in memory."""
-    for byte in range(0, row_bytes, 64):
+    for byte in range(0, row_bytes, CACHE_LINE):
         prefetch(address + byte)
 
 

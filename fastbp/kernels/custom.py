@@ -10,7 +10,7 @@ from fastbp.compiler.jit import inner
 from fastbp.compiler.llvm import array_at, fetch, put, read, write
 from fastbp.compiler.raised import noting
 from fastbp.kernels.activation_passes import Backward, Forward
-from fastbp.kernels.loss_arguments import Loss
+from fastbp.kernels.loss_arguments import LossArguments
 
 
 def custom_passes(real: Any, f: Callable, derivative: Callable) -> tuple[Callable, Callable]:
@@ -58,7 +58,7 @@ def custom_cost(real: Any, cost_row: Callable, delta_row: Callable) -> Callable:
 
     @inner
     def add_rows(args):  # pragma: no cover (compiled)
-        b = fetch(Loss, args)
+        b = fetch(LossArguments, args)
         total, total_weight = 0.0, 0.0
         for k in range(b.rows):
             total_weight += 1.0 if b.weights == 0 else read(b.weights + size * k, real)
@@ -72,11 +72,11 @@ def custom_cost(real: Any, cost_row: Callable, delta_row: Callable) -> Callable:
                 delta_row(output, y, delta)
                 for j in range(b.columns):
                     delta[j] *= b.scale * weight / total_weight if total_weight != 0 else 0.0
-        put(args, Loss, "cost", total)
-        put(args, Loss, "weight", total_weight)
+        put(args, LossArguments, "cost", total)
+        put(args, LossArguments, "weight", total_weight)
 
     def cost(args):  # pragma: no cover (compiled)
-        noting(fetch(Loss, args).raised, add_rows, (args,))
+        noting(fetch(LossArguments, args).raised, add_rows, (args,))
         return 0
 
     return cost

@@ -40,10 +40,6 @@ class LossArguments(NamedTuple):
     raised: int
 
 
-Loss = LossArguments  # until the engine uses the new name
-AT_SCALE, AT_COST, AT_WEIGHT, AT_RAISED = (8 * Loss._fields.index(x) for x in ("scale", "cost", "weight", "raised"))
-
-
 @inner
 def read_label(address, kind):
     """Return the integer of that kind at an address; a uint64 too large for int64 becomes negative."""

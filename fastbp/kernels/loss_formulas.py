@@ -29,15 +29,7 @@ from fastbp.compiler.vector import (
 )
 from fastbp.gemm.pack import block_transpose
 from fastbp.kernels.elementary import exp, log, log1p_of_fraction, times_exp
-from fastbp.kernels.loss_arguments import (  # noqa: F401 (until the engine asks the module itself)
-    AT_COST,
-    AT_WEIGHT,
-    Loss,
-    LossArguments,
-    sample_readers,
-    target_reader,
-    wrong_label,
-)
+from fastbp.kernels.loss_arguments import LossArguments, sample_readers, target_reader, wrong_label
 from fastbp.kernels.softmax import row_passes
 
 # ------------------------------------------------------------------------------------------------- element by element

@@ -16,14 +16,8 @@ from fastbp.compiler.jit import inner, kernel
 from fastbp.compiler.llvm import call, fetch, get, on_stack, put
 from fastbp.compiler.strided import on_rows
 from fastbp.kernels.loss_arguments import LossArguments, read_label
-from fastbp.kernels.loss_formulas import COSTS, cost
+from fastbp.kernels.loss_formulas import cost
 from fastbp.kernels.operands import output_like
-from fastbp.kernels.softmax import softmax
-
-__all__ = [
-    "COSTS", "LossArguments", "binary_cross_entropy", "cost", "huber", "mean_absolute_error", "mean_squared_error",
-    "negative_log_likelihood", "poisson", "quantile", "softmax", "softmax_cross_entropy",
-]  # fmt: skip
 
 
 class Options(NamedTuple):

@@ -1,4 +1,4 @@
-"""The raw kernels on one thread: for use inside somebody's own prange, thread pool or forked worker."""
+"""The raw kernels on one thread: for use inside a prange, thread pool or forked worker of the caller's."""
 
 from fastbp.kernels import activations, clipping, dense, losses, optimizers, softmax
 

@@ -2,7 +2,7 @@
 
 from fastbp.compiler.jit import inner
 
-CACHE_LINE = 64  # bytes: what two threads write lies in different ones
+CACHE_LINE = 64  # bytes; buffers begin at one, and what two threads write lies in different ones
 
 
 def rounded_up(x, unit):

@@ -17,10 +17,10 @@ from fastbp.compiler.code import code
 from fastbp.compiler.jit import inner
 from fastbp.compiler.live import CALLER_TAKES_PART, THREAD_IDENT, YIELD, state
 from fastbp.compiler.llvm import atomic_read, atomic_write, call, exchange_if, fetch, on_stack, pause, read, write
+from fastbp.parallel.parts import CACHE_LINE
 
-LINE = 64  # bytes: what two threads write lies in different cache lines
 # Places in a team's memory. JOB: number of the job << 16 | its parts; CLOSED when there will be no more.
-JOB, SIZE, BODY, ARGS, LED, SEATS = 0, LINE, LINE + 8, LINE + 16, 2 * LINE, 3 * LINE
+JOB, SIZE, BODY, ARGS, LED, SEATS = 0, CACHE_LINE, CACHE_LINE + 8, CACHE_LINE + 16, 2 * CACHE_LINE, 3 * CACHE_LINE
 CLOSED = -1
 TEAM = 1  # a region's address with this bit is that of a team's memory
 SPINS = 2000  # some 50 us, then a waiting thread offers its core to others at every turn
@@ -28,13 +28,13 @@ SPINS = 2000  # some 50 us, then a waiting thread offers its core to others at e
 
 def team_bytes(threads: int) -> int:
     """The memory of a team of so many members, at a cache line: a seat for each."""
-    return SEATS + LINE * threads
+    return SEATS + CACHE_LINE * threads
 
 
 @inner
 def seat(team, member):
     """Where a member notes 2 * job when it has claimed its part of that job, 2 * job + 1 when that part is done."""
-    return team + SEATS + LINE * member
+    return team + SEATS + CACHE_LINE * member
 
 
 @inner

@@ -3,8 +3,8 @@
 from fastbp.compiler.jit import inner
 from fastbp.compiler.llvm import call, fetch, on_stack
 from fastbp.engine.table import Call, Network, Operation
-from fastbp.parallel.parts import share
 from fastbp.kernels.update_rules import CONSTANTS_BYTES, Updated
+from fastbp.parallel.parts import share
 
 
 @inner

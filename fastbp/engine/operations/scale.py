@@ -9,8 +9,8 @@ from fastbp.compiler.code import code_per_dtype
 from fastbp.compiler.jit import inner
 from fastbp.compiler.vector import fma, load, splat, store
 from fastbp.engine.operations.base import input_of, operands, update_vector
-from fastbp.parallel.parts import share
 from fastbp.kernels.activation_passes import size_and_lanes
+from fastbp.parallel.parts import share
 
 
 def multiplier(real):
