@@ -86,6 +86,7 @@ PACKAGES = ("exchange",)  # whose modules have gone to several places
 
 # Modules that gave up some of their names: where those are now.
 SPLIT = {
+    "compiler.jit": ("compiler.cache",),
     "attributes": ("checks",),
     "data": ("data.convert",),
     "io": ("io.safetensors",),

@@ -15,7 +15,7 @@ from fastbp import kernels
 from fastbp.checks import check_held, njit_function, real_number, same_derivative
 from fastbp.compiler.code import Code, call_code
 from fastbp.compiler.llvm import places, value_in
-from fastbp.compiler.raised import CELLS, raise_again
+from fastbp.compiler.raised import nothing_raised, raise_again
 from fastbp.data import convert, targets
 from fastbp.data.arrays import dimensions
 from fastbp.engine.memory import set_fields
@@ -128,7 +128,7 @@ class CustomLoss(Loss):
     def __call__(self, output: np.ndarray, y: Any, sample_weight: Any = None) -> tuple[float, np.ndarray]:
         output, y, weights = self._checked(output, y, sample_weight)
         output, y = np.ascontiguousarray(output), np.ascontiguousarray(y)
-        delta, raised = np.zeros_like(output), np.zeros(CELLS, np.int64)
+        delta, raised = np.zeros_like(output), nothing_raised()
         (rows, columns), stride = output.shape, output.strides[0]
         block = np.zeros(len(places(LossArguments)), np.int64)
         set_fields(

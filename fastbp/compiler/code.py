@@ -1,4 +1,4 @@
-"""Code called by address: compiled once, cached, and costs its callers a load and a call.
+"""Code called by address: it is compiled once, cached, and costs its callers a load and a call.
 
 numba links every callee into every caller and optimises it there again. `code(f)`, `code_per_dtype(make)` and
 `code_family(names)(make)` keep a function apart: compiled code mentions its address alone.
@@ -18,11 +18,12 @@ import numba
 from llvmlite import ir
 from numba import types
 from numba.core.ccallback import CFunc
-from numba.core.compiler import CompileResult
+from numba.core.environment import Environment
 from numba.extending import intrinsic as numba_intrinsic
 
-from fastbp.compiler.jit import OPTIONS, StaleCaller, package_cache, source_hash
+from fastbp.compiler.cache import OPTIONS, StaleCaller, package_cache, source_hash
 from fastbp.compiler.live import start_threads
+from fastbp.compiler.numba_internals import mention_environment, named_environment, use_cache
 
 I64 = ir.IntType(64)
 intrinsic: Any = numba_intrinsic
@@ -34,14 +35,11 @@ def _say_compiling() -> None:
 
 
 class _CodeFunction(CFunc):
-    """numba's CFunc, which forgets what its library wants done when it is loaded from the cache."""
+    """numba's CFunc, which says when it compiles."""
 
     def _compile_uncached(self):
         _say_compiling()
-        result = super()._compile_uncached()
-        result.library._ensure_finalized()
-        result.reload_init.extend(result.library._reload_init)
-        return result
+        return super()._compile_uncached()
 
 
 class Code:
@@ -55,10 +53,11 @@ class Code:
         self.function, self.place, self.cached, self.needs_threads = f, place, cached, needs_threads
         self.compiled: CFunc | None = None
         self._cell = ctypes.c_int64(0) if cell is None else cell
-        self._symbol = _add_symbol(place, self._cell)
+        self.symbol = _add_symbol(place, self._cell)
+        self.requirement = _requirement(self.symbol, place)
 
     def resolve(self) -> int:
-        """The address; compiles, or loads from the cache, at the first call."""
+        """The address; the first call compiles the code, or loads it from the cache."""
         if self._cell.value == 0:
             with numba.core.compiler_lock.global_compiler_lock:
                 if self._cell.value == 0:
@@ -78,13 +77,13 @@ class Code:
         options = {**OPTIONS, "nopython": True}
         compiled = _CodeFunction(self.function, ((types.int64,) * arity, types.int64), {}, options)
         if self.cached:
-            compiled._cache = package_cache(self.function, self.place)
+            use_cache(compiled, package_cache(self.function, self.place))
         compiled.compile()
         self.compiled = compiled
         self._cell.value = compiled.address
 
     def emit_address(self, context, builder):
-        """The address as an LLVM value, in a function that is being compiled."""
+        """Emit the address, in a function that is being compiled."""
         return builder.load(_emit_cell(self, context, builder))
 
 
@@ -98,57 +97,67 @@ class CodeFamily:
 
     def __init__(self, members: list[Code], cells, place: tuple):
         self.members, self._cells, self.place = members, cells, place
-        self._symbol = _add_symbol(place, cells)
+        self.symbol = _add_symbol(place, cells)
+        self.requirement = _requirement(self.symbol, place)
 
     def resolve(self) -> None:
+        """Compile, or load from the cache, all members that are not there yet."""
         for member in self.members:
             member.resolve()
 
     def emit_address(self, context, builder, number):
+        """Emit the address of the member of that number."""
         return builder.load(builder.gep(_emit_cell(self, context, builder), [number]))
 
 
 def _add_symbol(place: tuple, cell) -> str:
+    """Let machine code find the cell by a symbol, which is returned."""
     symbol = ".".join(("fastbp", source_hash(), *place))
     llvm.add_symbol(symbol, ctypes.addressof(cell))
     return symbol
 
 
 def _emit_cell(found: Code | CodeFamily, context, builder):
-    """The first cell of the code or family, filled now, and again whenever the function being compiled is loaded."""
+    """Emit the first cell of the code or family; it is filled now, and again whenever the function being compiled is loaded."""
     found.resolve()
-    context.active_code_library._reload_init.add(functools.partial(_resolve_again, found.place, source_hash()))
     module = builder.module
-    cell = module.globals.get(found._symbol) or ir.GlobalVariable(module, I64, found._symbol)
+    mention_environment(found.requirement, context, module)
+    cell = module.globals.get(found.symbol) or ir.GlobalVariable(module, I64, found.symbol)
     cell.linkage = "external"
     return cell
 
 
-def _keep_hooks(rebuild: Callable) -> Callable:
-    """numba's `CompileResult._rebuild`, mended: it runs what a library wants done on load, but does not leave that with
-    the library it makes, so that functions linking a loaded one did not inherit it, and failed when they were loaded."""
+class Requirement(Environment):
+    """Makes sure that the cell of some code is filled before numba loads a cached function that calls it.
 
-    @functools.wraps(rebuild)
-    def rebuilt(cls, *args):
-        result = rebuild(*args)
-        result.library._reload_init.update(result.reload_init)
-        return result
+    numba has a list of hooks for that (`reload_init`), which a function does not inherit from a loaded one that it links, and
+    which a cached `CFunc` loses. Environments it passes on with the machine code: see `named_environment`. This one holds
+    nothing, and fills the cell when it is unpickled.
+    """
 
-    return rebuilt
+    place: tuple
 
-
-CompileResult._rebuild = classmethod(_keep_hooks(CompileResult._rebuild))  # type: ignore
+    def __reduce__(self):
+        return _resolve_again, (self.place, source_hash())
 
 
-def _resolve_again(place: tuple, sources: str) -> None:
-    """Runs when a cached function that calls code by address is loaded."""
+def _requirement(symbol: str, place: tuple) -> Requirement:
+    requirement = named_environment(Requirement, symbol)
+    requirement.place = place
+    return requirement
+
+
+def _resolve_again(place: tuple, sources: str) -> Requirement:
+    """Fill the cell of the code at `place`; refuse what was compiled against other sources."""
     if sources != source_hash():
         raise StaleCaller(
             "a function cached with numba (cache=True) was compiled against another version of fastbp; "
             "delete its cache files (NUMBA_CACHE_DIR, or __pycache__ beside its source) to compile it again"
         )
     module, name, *variant = place
-    getattr(importlib.import_module(module), name).of(*variant).resolve()
+    found = getattr(importlib.import_module(module), name).of(*variant)
+    found.resolve()
+    return found.requirement
 
 
 def code(f: Callable | None = None, *, needs_threads: bool = False) -> Any:
@@ -166,13 +175,13 @@ def code(f: Callable | None = None, *, needs_threads: bool = False) -> Any:
 
 
 def dtype_name(x) -> str:
-    """The dtype of the code for x, numba's type of an array or of a dtype: other dtypes get code that refuses them."""
+    """The dtype of the code for x, which is numba's type of an array or of a dtype. Others get code that refuses them."""
     real = getattr(x, "dtype", x)
     return "float32" if real == types.float32 else "float64"
 
 
 def code_per_dtype(make: Callable[[Any], Callable]) -> Any:
-    """One function a dtype from `make(real)`, `real` being numba's float32 or float64.
+    """Make one function a dtype with `make(real)`, `real` being numba's float32 or float64.
 
     In compiled code `make(x)`, with x an array or numba's float32 or float64, is the address of the one for its dtype;
     in Python `make.of("float32")` is its Code.
@@ -193,7 +202,7 @@ def code_per_dtype(make: Callable[[Any], Callable]) -> Any:
 
 
 def code_family(names: Iterable[str]) -> Callable[[Callable[[Any, str], Callable]], Any]:
-    """One function for each dtype and each of the names, from `make(real, name)`.
+    """Make one function for each dtype and each of the names with `make(real, name)`.
 
     In compiled code `make(x, number)` is the address of the one for the dtype of x and the name of that number, and with
     `f = make.single(name)` at module level `f(x)` that of the one by name; in Python `make.of("float32", name)` is its Code.

@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import functools
 import os
-import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +17,8 @@ from numba import types
 from numba.core import config
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic as numba_intrinsic
+
+from fastbp.compiler.numba_internals import launch_threads, threads_run
 
 I64 = ir.IntType(64)
 intrinsic: Any = numba_intrinsic
@@ -35,7 +36,7 @@ _state[YIELD] = ctypes.cast(_yield, ctypes.c_void_p).value or 0
 
 @intrinsic
 def state(typingctx, index):
-    """One cell of the live state: what may change after compilation, since numba freezes Python's globals into code."""
+    """One cell of the live state, which may change after compilation."""
 
     def codegen(context, builder, signature, args):
         module = builder.module
@@ -49,7 +50,7 @@ def state(typingctx, index):
 
 
 def tell(index: int, value: int) -> int:
-    """Write one cell of the live state; returns what stood there."""
+    """Write one cell of the live state; return what it held."""
     before, _state[index] = _state[index], value
     return int(before)
 
@@ -60,11 +61,9 @@ class NoThreadingLayer(ValueError):  # noqa: N818 (users see a ValueError)
 
 @functools.cache
 def start_threads() -> str:
-    """Start numba's threading layer, unless it runs, and note what it can bear; returns its name."""
-    from numba.np.ufunc import parallel
-
+    """Start numba's threading layer, unless it runs, and note what it allows; return its name."""
     try:
-        parallel._launch_threads()
+        launch_threads()
     except ValueError as error:  # numba's, of several lines
         raise NoThreadingLayer(
             f"NUMBA_THREADING_LAYER: got {config.THREADING_LAYER!r}, which cannot be loaded here, expected a layer that is "  # type: ignore[attr-defined]
@@ -79,7 +78,7 @@ def start_threads() -> str:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """What the calling thread runs meanwhile uses no other thread."""
+    """Keep what the calling thread runs inside a `with` on this thread."""
     start_threads()
     threads = numba.get_num_threads()
     numba.set_num_threads(1)
@@ -101,8 +100,7 @@ def forks() -> int:
 
 def _after_fork_in_child() -> None:
     # GNU OpenMP kills a forked child that enters a parallel region, and hangs a grandchild
-    parallel = sys.modules.get("numba.np.ufunc.parallel")
-    if parallel is not None and parallel._is_initialized:  # by whomever
+    if threads_run():
         _state[SERIAL_PROCESS] = 1
     _state[MAIN_THREAD] = threading.get_ident()
     _state[FORKS] += 1

@@ -17,6 +17,8 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
+from fastbp.compiler.numba_internals import value_of_struct
+
 I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 FIELD_TYPES = {int: types.int64, float: types.float64, "int": types.int64, "float": types.float64}
 
@@ -50,12 +52,12 @@ define float @f(float %x) {
 
 def target_cpu() -> str:
     """LLVM's name of the CPU that numba compiles for."""
-    return cpu_target.target_context.codegen()._get_host_cpu_name()
+    return cpu_target.target_context.codegen().magic_tuple()[1]
 
 
 def target_features() -> frozenset[str]:
     """The features of the CPU that numba compiles for, which NUMBA_CPU_NAME and NUMBA_CPU_FEATURES can change."""
-    listed = cpu_target.target_context.codegen()._tm_features.split(",")
+    listed = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
     return frozenset(f[1:] for f in listed if f.startswith("+"))
 
 
@@ -183,7 +185,7 @@ def array_at(typingctx, address, shape, row_stride, kind):
         strides = [args[2], size][-result.ndim :]
         place = pointer(builder, args[0], context.get_data_type(result.dtype))
         populate_array(array, place, args[1], cgutils.pack_array(builder, strides), size, meminfo=None)
-        return array._getvalue()
+        return value_of_struct(array)
 
     return result(types.int64, types.UniTuple(types.int64, len(shape)), types.int64, kind), codegen
 

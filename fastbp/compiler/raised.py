@@ -1,23 +1,24 @@
-"""Exceptions in functions of the user's: noted where they arise, on whatever thread, and raised where the call ends.
+"""Exceptions in users' functions: noted where they arise, on whatever thread, and raised where the call ends.
 
-Code called by address tells its caller nothing of an exception: numba's wrapper for C prints it and goes on with whatever
-lies in memory.
+Code called by address tells its caller nothing of an exception: numba's wrapper for C prints it and goes on with what happens
+to lie in memory.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
 from numba.core import cgutils
-from numba.core.callconv import Status, errcode_t, excinfo_ptr_t
+from numba.core.callconv import errcode_t, excinfo_ptr_t
 from numba.extending import intrinsic as numba_intrinsic
 
 from fastbp.compiler.jit import python_function
-from fastbp.compiler.llvm import I64, pointer
+from fastbp.compiler.llvm import I64, places, pointer
 
 intrinsic: Any = numba_intrinsic
 
@@ -25,7 +26,7 @@ IN_OBJECT_MODE = -1  # numba's RETCODE_EXC: Python holds the exception
 
 
 class Raised(NamedTuple):
-    """An exception on its way; what compiled code raises numba describes itself, object mode leaves Python's three parts."""
+    """An exception on its way. numba describes what compiled code raises; object mode leaves Python's three parts."""
 
     code: int  # what numba's functions return with an exception; 0: there is none
     kind: int  # the address of numba's description, or of the exception's class
@@ -33,18 +34,16 @@ class Raised(NamedTuple):
     traceback: int
 
 
-CELLS = len(Raised._fields)
-
-
 def cells(builder, record):
     """The fields of the Raised at an address, as pointers."""
     base = pointer(builder, record, I64)
-    return [builder.gep(base, [I64(i)]) for i in range(CELLS)]
+    return [builder.gep(base, [I64(i)]) for i in range(len(places(Raised)))]
 
 
 @intrinsic
 def noting(typingctx, record, function, arguments):
-    """Call a compiled function with a tuple of arguments; what it raises first is noted in the Raised at `record`."""
+    """Call a compiled function with a tuple of arguments; note what it raises in the Raised at `record`, unless that holds
+    something."""
     signature = function.get_call_type(typingctx, tuple(arguments), {})
 
     def codegen(context, builder, sig, args):
@@ -60,7 +59,8 @@ def noting(typingctx, record, function, arguments):
 
 
 def note(context, builder, record, status):
-    """Two threads may raise at once: the first takes the cell of the code, and with it the others."""
+    """Write a status into the Raised at `record`. Two threads may raise at once: the first takes the cell of the code, and
+    with it the others."""
     code, *parts = cells(builder, record)
     taken = builder.cmpxchg(code, I64(0), builder.sext(status.code, I64), "acq_rel", "acquire")
     values = [cgutils.alloca_once_value(builder, I64(0)) for _ in parts]
@@ -90,10 +90,9 @@ def raise_noted(typingctx, record):
                 lock = api.gil_ensure()
                 api.err_restore(*(builder.inttoptr(value, api.pyobj) for value in values))
                 api.gil_release(lock)
-            returned: Any = dict.fromkeys(Status._fields)
-            returned["code"] = builder.trunc(noted, errcode_t)
-            returned["excinfoptr"] = builder.inttoptr(values[0], excinfo_ptr_t)
-            context.call_conv.return_status_propagate(builder, Status(**returned))
+            kind = builder.inttoptr(values[0], excinfo_ptr_t)
+            status = SimpleNamespace(code=builder.trunc(noted, errcode_t), excinfoptr=kind)
+            context.call_conv.return_status_propagate(builder, status)
         return context.get_dummy_value()
 
     return types.void(types.int64), codegen
@@ -107,6 +106,11 @@ def _raiser() -> Callable[[int], None]:
         raise_noted(record)
 
     return python_function(raise_at, (types.int64,), ())
+
+
+def nothing_raised() -> np.ndarray:
+    """A Raised that holds nothing, for Python."""
+    return np.zeros(len(places(Raised)), np.int64)
 
 
 def raise_again(record: np.ndarray, at: int = 0) -> None:

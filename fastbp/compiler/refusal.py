@@ -1,4 +1,5 @@
-"""What the public functions say to a Python object that compiled code cannot be given: a sentence in place of numba's text."""
+"""The sentence with which public functions refuse a Python object that compiled code cannot be given, in place of numba's
+text."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ TRAINING = "what net.training(...) returns"
 
 
 def refuse(f: Callable, arguments: tuple, keywords: dict[str, Any]) -> None:
-    """TypeError for the first argument of a call of `f` that compiled code cannot be given."""
+    """Raise TypeError for the first argument of a call of `f` that compiled code cannot be given."""
     signature = inspect.signature(f)
     for name, x in signature.bind(*arguments, **keywords).arguments.items():
         if name == "training":
@@ -28,7 +29,7 @@ def refuse(f: Callable, arguments: tuple, keywords: dict[str, Any]) -> None:
 
 
 def stranger(x: Any) -> str:
-    """What to call x, if compiled code cannot be given it."""
+    """A name for x if compiled code cannot be given it, else an empty string."""
     if isinstance(x, np.ma.MaskedArray):
         return "a masked array"
     if isinstance(x, np.ndarray | np.generic) and not is_known(x.dtype):
@@ -50,6 +51,7 @@ def is_known(dtype: np.dtype) -> bool:
 
 
 def expected(name: str, x: Any, default: Any) -> str:
+    """What an argument should have been."""
     if name in NUMBERS or isinstance(default, float | bool):
         return "a number"
     if isinstance(x, np.ndarray) and not isinstance(x, np.ma.MaskedArray):

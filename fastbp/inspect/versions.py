@@ -11,7 +11,7 @@ import numpy as np
 from numba import types
 
 from fastbp._version import __version__
-from fastbp.compiler.jit import package_cache, source_hash
+from fastbp.compiler.cache import package_cache, source_hash
 from fastbp.compiler.live import NoThreadingLayer, most_threads, start_threads
 from fastbp.compiler.llvm import target_cpu, target_features
 from fastbp.gemm.isa import blocks_for, target_isa

@@ -3,8 +3,9 @@
 import numpy as np
 from numba import prange, types
 
+from fastbp.compiler.cache import OPTIONS
 from fastbp.compiler.code import code
-from fastbp.compiler.jit import OPTIONS, compile_options, inner
+from fastbp.compiler.jit import compile_options, inner
 from fastbp.compiler.live import GET_NUM_THREADS, MAIN_THREAD, ONLY_MAIN_THREAD, SERIAL_PROCESS, THREAD_IDENT, state
 from fastbp.compiler.llvm import call, read
 from fastbp.parallel.team import SIZE, TEAM, deal_to_team

@@ -14,6 +14,7 @@ from numba.core.caching import FunctionCache
 from numba.core.registry import cpu_target
 
 import fastbp
+from fastbp.compiler import cache as compiler_cache
 from fastbp.compiler import code, jit
 
 PACKAGE = Path(fastbp.__file__).parent
@@ -134,7 +135,7 @@ def test_damaged_and_exchanged_cache_files_are_compiled_again(damage, run_python
 
 
 def test_no_flipped_bit_of_a_cache_file_is_overlooked(tmp_path):
-    file = type(jit.package_cache(run_with_layer)._cache_file)(str(tmp_path), "function", 1)
+    file = type(compiler_cache.package_cache(run_with_layer)._cache_file)(str(tmp_path), "function", 1)
     file.save("key", "code")
     for path in tmp_path.iterdir():
         content = path.read_bytes()
@@ -142,14 +143,14 @@ def test_no_flipped_bit_of_a_cache_file_is_overlooked(tmp_path):
             damaged = bytearray(content)
             damaged[i // 8] ^= 1 << i % 8
             path.write_bytes(damaged)
-            with contextlib.suppress(jit.DamagedFile):
+            with contextlib.suppress(compiler_cache.DamagedFile):
                 assert file.load("key") is None
         path.write_bytes(content)
     assert file.load("key") == "code"
 
 
 def test_an_index_that_is_damaged_before_a_save_costs_a_warning_only(tmp_path, monkeypatch):
-    cache = jit.package_cache(run_with_layer)
+    cache = compiler_cache.package_cache(run_with_layer)
     monkeypatch.setattr(cache, "_cache_file", type(cache._cache_file)(str(tmp_path), "function", 1))
     cache._cache_file.save("key", "code")
     (index,) = tmp_path.glob("*.nbi")
@@ -176,7 +177,7 @@ def test_a_cache_that_cannot_be_written_costs_a_warning_only(monkeypatch):
     def fail(*arguments):
         raise OSError("no space left on device")
 
-    cache = jit.package_cache(run_with_layer)
+    cache = compiler_cache.package_cache(run_with_layer)
     monkeypatch.setattr(FunctionCache, "save_overload", fail)
     monkeypatch.setattr(FunctionCache, "load_overload", fail)
     monkeypatch.setattr(FunctionCache, "flush", fail)
@@ -188,7 +189,7 @@ def test_a_cache_that_cannot_be_written_costs_a_warning_only(monkeypatch):
 
 def test_two_processes_that_save_at_once_do_not_load_each_others_code(tmp_path, monkeypatch):
     """One saves between the other's index and data, having looked at the index before it."""
-    name = type(jit.package_cache(run_with_layer)._cache_file)
+    name = type(compiler_cache.package_cache(run_with_layer)._cache_file)
     mine, other, later = (name(str(tmp_path), "function", 1) for _ in range(3))
     save_data, save_index = mine._save_data, mine._save_index
 
@@ -216,12 +217,12 @@ def test_two_processes_that_save_at_once_do_not_load_each_others_code(tmp_path, 
 
 def test_the_key_holds_bounds_checks_options_and_sources(monkeypatch):
     def key():
-        return jit.package_cache(run_with_layer)._index_key((), cpu_target.target_context.codegen())
+        return compiler_cache.package_cache(run_with_layer)._index_key((), cpu_target.target_context.codegen())
 
     keys = [key()]
     monkeypatch.setattr(config, "BOUNDSCHECK", not config.BOUNDSCHECK)
     keys.append(key())
-    monkeypatch.setattr(jit, "OPTIONS", {**jit.OPTIONS, "fastmath": True})
+    monkeypatch.setattr(compiler_cache, "OPTIONS", {**compiler_cache.OPTIONS, "fastmath": True})
     keys.append(key())
     monkeypatch.setattr(jit, "source_hash", lambda: "another")
     keys.append(key())
@@ -314,9 +315,10 @@ def test_info_says_what_is_wrong_with_the_threading_layer(run_python):
 # ------------------------------------------------------------------------------------------- functions that users cache
 
 USERS_MODULE = """
+import ctypes
 import numpy as np
-from numba import njit
-from fastbp.kernels import dense
+from numba import carray, cfunc, njit, prange, types
+from fastbp.kernels import dense, serial
 
 @njit(cache=True)
 def doubled(delta):
@@ -326,9 +328,28 @@ def doubled(delta):
 def quadrupled(delta):
     return 2 * doubled(delta)
 
+@njit(cache=True, parallel=True)
+def in_prange(delta):
+    sums = np.empty((2, delta.shape[1]), delta.dtype)
+    for i in prange(2):
+        sums[i] = serial.bias_gradient(delta)
+    return sums[0] + sums[1]
+
+def through_c(address):
+    delta = carray(address, (3, 2), np.float32)
+    return dense.bias_gradient(delta).sum() + doubled(delta).sum()
+
 def run(f):
     try:
         print(f(np.ones((6, 4), np.float32)[::2, ::2]), sum(f.stats.cache_hits.values()), "from the cache")
+    except RuntimeError as error:
+        print(type(error).__name__, error)
+
+def run_through_c():
+    try:
+        f = cfunc(types.float32(types.CPointer(types.float32)), cache=True)(through_c)
+        delta = np.ones((3, 2), np.float32)
+        print(f.ctypes(delta.ctypes.data_as(ctypes.POINTER(ctypes.c_float))), f.cache_hits, "from the cache")
     except RuntimeError as error:
         print(type(error).__name__, error)
 """
@@ -340,7 +361,9 @@ def run_users_function(run_python, source, first_run, tmp_path):
     (tmp_path / "users_module.py").write_text(USERS_MODULE)
 
     def run(name):
-        code = f"import users_module; users_module.run(users_module.{name})"
+        code = f"import users_module; users_module.run(users_module.{name})".replace(
+            "run(users_module.c)", "run_through_c()"
+        )
         return run_python(code, path=[source, tmp_path], cache=first_run[1]).stdout
 
     return run
@@ -357,23 +380,54 @@ def test_a_users_cached_function_finds_the_kernels_again_through_another_one(run
     assert run_users_function("quadrupled") == "[12. 12.] 1 from the cache\n"
 
 
-def test_a_users_cached_function_says_when_the_kernels_have_changed(run_users_function, edited_source):
-    run_users_function("doubled")
+def test_a_users_cached_loop_on_threads_finds_the_kernels_again(run_users_function):
+    assert run_users_function("in_prange") == "[6. 6.] 0 from the cache\n"
+    assert run_users_function("in_prange") == "[6. 6.] 1 from the cache\n"
+
+
+def test_a_users_cached_c_function_finds_the_kernels_again(run_users_function):
+    """Also those that it calls by way of a cached function: numba's list of hooks for loading is lost on both ways."""
+    assert run_users_function("doubled") == "[6. 6.] 0 from the cache\n"
+    assert run_users_function("c") == "18.0 0 from the cache\n"
+    assert run_users_function("c") == "18.0 1 from the cache\n"
+
+
+@pytest.mark.parametrize("name", ["doubled", "quadrupled", "in_prange", "c"])
+def test_a_users_cached_function_says_when_the_kernels_have_changed(name, run_users_function, edited_source):
+    run_users_function(name)
     edited_source()
-    assert re.match("StaleCaller .*another version of fastbp; delete its cache files", run_users_function("doubled"))
+    assert re.match("StaleCaller .*another version of fastbp; delete its cache files", run_users_function(name))
 
 
 # ------------------------------------------------------------------------------------------------------------ threads
 
 
-def test_importing_changes_no_setting_of_numba_and_starts_no_threads(run_python):
+def test_importing_changes_nothing_of_numba_and_starts_no_threads(run_python):
     code = """
-        import sys, numba
-        from numba.core import config
-        before = {name: repr(value) for name, value in vars(config).items() if name.isupper()}
+        import sys, types, numba
+        from numba import cfunc, njit
+        from numba.core import caching, ccallback, codegen, compiler, config, dispatcher, environment, registry
+
+        njit(lambda: None)()  # what numba itself sets at its first function
+
+        def settings():
+            return {name: repr(value) for name, value in vars(config).items() if name.isupper()}
+
+        def functions():
+            found = {}
+            for module in [m for name, m in sys.modules.items() if name.partition(".")[0] in ("numba", "llvmlite")]:
+                for owner in [module, *(x for x in vars(module).values() if isinstance(x, type))]:
+                    for name, x in vars(owner).items():
+                        if isinstance(x, (types.FunctionType, classmethod, staticmethod, property)):
+                            found[owner, name] = x
+            return found
+
+        before, kept = settings(), functions()
         import fastbp
         from fastbp.kernels import activations, dense
-        assert before == {name: repr(value) for name, value in vars(config).items() if name.isupper()}
+        assert before == settings()
+        now = functions()
+        assert len(kept) > 5000 and all(now[place] is x for place, x in kept.items())
         try:
             print(numba.threading_layer())
         except ValueError:
@@ -537,7 +591,7 @@ def test_code_is_resolved_by_its_place(call_code):
     code = work_bytes.of("float32")
     assert code.place == ("fastbp.gemm.driver", "work_bytes", "float32")
     assert code.resolve() == code.resolve() != 0
-    code._resolve_again(code.place, jit.source_hash())
+    code._resolve_again(code.place, compiler_cache.source_hash())
     with pytest.raises(code.StaleCaller, match="another version of fastbp"):
         code._resolve_again(code.place, "other sources")
 
