@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fastbp.training.run import Run
 
 SERIES = ("cost", "validation_cost", "learning_rate", "seconds")  # of a History, beside metrics
-MANY = 2**53  # nothing that is counted comes as far
+MANY = 2**53  # more than any count
 
 
 class Checkpoint(Callback):
@@ -47,8 +47,10 @@ class Checkpoint(Callback):
         self._fit: dict[str, Any] = {}
 
     def look(self, net: Network, settings: dict[str, Any], epochs: int, callbacks: Iterable[Callback] = ()) -> None:
-        """Read the file, if there is one; changes nothing else. ValueError if it is not of a fit like this one, and the
-        error that writing would end in."""
+        """Read the file, if there is one, and change nothing else.
+
+        ValueError if it is not of a fit like this one; raises also the error that writing would end in.
+        """
         safetensors.require_safetensors()
         _, content = model_file.content_of(net, net.metadata)  # refuses layers that a file cannot name
         safetensors.as_json(content)
@@ -65,14 +67,14 @@ class Checkpoint(Callback):
             self.compare(content["checkpoint"], epochs)
             check_content(content["checkpoint"], tensors)
             check_state(net, settings["optimizer"].moments, tensors)
-            for name, callback in named(callbacks).items():
+            for name, callback in by_name(callbacks).items():
                 callback.check_state(net, state_of(name, tensors))
         except ValueError as error:
             raise ValueError(f"{self.path}: {error}") from error
         self._content, self._tensors = content["checkpoint"], tensors
 
     def compare(self, found: Any, epochs: int) -> None:
-        """ValueError for the checkpoint of another fit."""
+        """ValueError unless the file is the checkpoint of this fit."""
         fit = safetensors.entry(found, "fit", dict)
         for name, value in self._fit.items():
             if (was := fit.get(name)) != value:
@@ -86,11 +88,11 @@ class Checkpoint(Callback):
 
     @property
     def resumes(self) -> bool:
-        """Whether the fit that it looked at goes on from a file."""
+        """Whether the fit that `look` was called for goes on from a file."""
         return bool(self._content)
 
     def resume_fit(self, run: Run) -> bool:
-        """Bring the network and the history to where the file has them; whether a callback had ended the fit."""
+        """Bring network and history to the state in the file; returns whether a callback had ended the fit."""
         if not self._content:
             return False
         net, history, tensors = run.net, run.history, self._tensors
@@ -104,12 +106,13 @@ class Checkpoint(Callback):
         return self._content["ended"]
 
     def resume_callbacks(self, callbacks: Iterable[Callback]) -> None:
-        for name, callback in named(callbacks).items():
+        """Hand each callback the state that the file has of it."""
+        for name, callback in by_name(callbacks).items():
             if state := state_of(name, self._tensors):
                 callback.resume(state)
 
     def save(self, run: Run, callbacks: Iterable[Callback], ended: bool) -> None:
-        """Write the file, if it is due; `ended`: a callback ends the fit."""
+        """Write the file, if it is due. ended: whether a callback ends the fit."""
         net, history, epochs = run.net, run.history, len(run.history.cost)
         if epochs % self.every and epochs < run.epochs and not ended:
             return
@@ -119,7 +122,7 @@ class Checkpoint(Callback):
             tensors[f"checkpoint.history.{name}"] = np.array(getattr(history, name), np.float64)
         for name, values in history.metrics.items():
             tensors[f"checkpoint.metrics.{name}"] = np.array(values, np.float64)
-        for name, callback in named(callbacks).items():
+        for name, callback in by_name(callbacks).items():
             tensors |= {f"checkpoint.{name}.{key}": np.asarray(value) for key, value in callback.state().items()}
         content["checkpoint"] = {
             "fit": self._fit, "epochs": epochs, "steps": history.steps, "metrics": list(history.metrics), "ended": ended,
@@ -128,8 +131,8 @@ class Checkpoint(Callback):
         safetensors.write(self.path, tensors, content)
 
 
-def named(callbacks: Iterable[Callback]) -> dict[str, Callback]:
-    """Callbacks by names that are the same whenever a script gives the same ones: their class and which of it they are."""
+def by_name(callbacks: Iterable[Callback]) -> dict[str, Callback]:
+    """Return callbacks by names that are the same in each run of a script: the class, and a number within the class."""
     count: Counter[str] = Counter()
     found = {}
     for callback in callbacks:
@@ -140,18 +143,18 @@ def named(callbacks: Iterable[Callback]) -> dict[str, Callback]:
 
 
 def shown_names(names: Iterable[str]) -> str:
-    """Names in an order of their own."""
+    """Join the names in alphabetical order."""
     return ", ".join(sorted(names)) or "none"
 
 
 def state_of(name: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What a file has of the callback of that name."""
+    """Return what a file has of the callback of that name."""
     start = f"checkpoint.{name}."
     return {key.removeprefix(start): values for key, values in tensors.items() if key.startswith(start)}
 
 
 def check_content(found: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
-    """ValueError unless what a file says of a fit is what `save` writes: counts, and series with an entry an epoch."""
+    """ValueError unless a file says of a fit what `save` writes: counts, and series with an entry for each epoch."""
     for name in ("epochs", "steps", "epochs_shuffled"):
         if not 0 <= safetensors.entry(found, name, int) < MANY:
             raise ValueError(f"{name}: got {found[name]}, expected a number of {name}")
@@ -169,7 +172,7 @@ def check_content(found: dict[str, Any], tensors: dict[str, np.ndarray]) -> None
 
 
 def check_state(net: Network, moments: int, tensors: dict[str, np.ndarray]) -> None:
-    """ValueError unless a file has parameters, moments and counters for this network and an optimizer of so many moments."""
+    """ValueError unless a file has parameters, counters and that number of moments for this network."""
     model_file.check_parameters(net, tensors)
     if np.isnan(safetensors.tensor(tensors, "checkpoint.moments", (moments, net.parameters.size), net.dtype)).any():
         raise ValueError("checkpoint.moments: got NaN, expected numbers")

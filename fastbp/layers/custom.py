@@ -11,7 +11,7 @@ import numpy as np
 from numba import types
 
 from fastbp.attributes import fixed
-from fastbp.checks import whole_number
+from fastbp.checks import njit_function, whole_number
 from fastbp.compiler.code import Code
 from fastbp.data.arrays import any_array
 from fastbp.engine.memory import OperationSpec
@@ -39,12 +39,10 @@ class Custom(Layer):
         super().__init__()
         self.inputs = whole_number("inputs", inputs, at_least=1)
         self.outputs = whole_number("outputs", outputs, at_least=1)
-        for name, function in (("forward", forward), ("backward", backward)):
-            if not hasattr(function, "py_func"):
-                raise TypeError(f"{name}: got {function!r}, expected a function compiled with @njit")
+        functions = njit_function("forward", forward), njit_function("backward", backward)
         values = any_array("parameters", parameters, "a vector of real numbers")
         self.parameters_init = initial(values, "parameters", (values.size,), 0, 0)
-        self._functions = (forward, backward)
+        self._functions = functions
 
     def __repr__(self) -> str:
         return f"Custom({self.inputs}, {self.outputs}, {self._functions[0].__name__})"
