@@ -9,9 +9,9 @@ import pytest
 from numba import cfunc, njit, types
 
 from fastbp.compiler import llvm
-from fastbp.parallel.parts import share
+from fastbp.parallel.parts import CACHE_LINE, share
 from fastbp.parallel.region import region, run, threads_now
-from fastbp.parallel.team import LED, LINE, SEATS, SIZE, TEAM, claim, open_team, rest, team_bytes
+from fastbp.parallel.team import LED, SEATS, SIZE, TEAM, claim, open_team, rest, team_bytes
 
 MOST = 16  # members in these tests
 NUMBERS = 96  # what the jobs work on
@@ -148,7 +148,7 @@ def test_the_first_to_come_leads_and_does_all_when_the_others_come_after_it(size
     finishes(run_a_team, size, alone.address, 300, memory)
     led = memory.room[memory.first + LED // 8]
     assert led == (1 if alone is IN_ORDER else size)
-    seats = memory.room[memory.first + SEATS // 8 : memory.end : LINE // 8]
+    seats = memory.room[memory.first + SEATS // 8 : memory.end : CACHE_LINE // 8]
     assert (seats[1:] % 2 == 1).all(), "a part was claimed and not done"
 
 
@@ -189,7 +189,7 @@ def race(team, arrived, rounds):
 
 def test_of_two_that_claim_a_part_one_wins():
     memory, arrived, rounds = Memory(2), np.zeros(1, np.int64), 5000
-    memory.room[memory.first + SEATS // 8 :][LINE // 8] = 0
+    memory.room[memory.first + SEATS // 8 :][CACHE_LINE // 8] = 0
     with ThreadPoolExecutor(2) as pool:
         won = [pool.submit(race, memory.address, arrived.ctypes.data, rounds) for _ in range(2)]
         assert sum(done.result() for done in won) == rounds
