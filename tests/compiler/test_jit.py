@@ -224,7 +224,7 @@ def test_the_key_holds_bounds_checks_options_and_sources(monkeypatch):
     keys.append(key())
     monkeypatch.setattr(compiler_cache, "OPTIONS", {**compiler_cache.OPTIONS, "fastmath": True})
     keys.append(key())
-    monkeypatch.setattr(jit, "source_hash", lambda: "another")
+    monkeypatch.setattr(compiler_cache, "source_hash", lambda: "another")
     keys.append(key())
     assert len(set(keys)) == 4
 
@@ -549,7 +549,8 @@ def run_with_layer(run_python, code, layer):
 RESOLVES_ONCE = """
     import numpy as np
     from numba import njit
-    from fastbp import _code, _jit, _live
+    from fastbp.compiler import code
+    from fastbp import _jit, _live
     from fastbp.kernels import dense
     from reference import LAYOUTS
 
@@ -588,12 +589,12 @@ def test_code_is_compiled_once_whatever_the_strides_and_the_literals(run_python)
 def test_code_is_resolved_by_its_place(call_code):
     from fastbp.gemm.driver import work_bytes
 
-    code = work_bytes.of("float32")
-    assert code.place == ("fastbp.gemm.driver", "work_bytes", "float32")
-    assert code.resolve() == code.resolve() != 0
-    code._resolve_again(code.place, compiler_cache.source_hash())
+    found = work_bytes.of("float32")
+    assert found.place == ("fastbp.gemm.driver", "work_bytes", "float32")
+    assert found.resolve() == found.resolve() != 0
+    code._resolve_again(found.place, compiler_cache.source_hash())
     with pytest.raises(code.StaleCaller, match="another version of fastbp"):
-        code._resolve_again(code.place, "other sources")
+        code._resolve_again(found.place, "other sources")
 
 
 def test_other_dtypes_get_the_code_of_float64_which_refuses_them():
