@@ -1,4 +1,4 @@
-"""Sparse matrices give the bits of dense ones: read as they are, made dense whole, or a part at a time."""
+"""Sparse matrices give the bits of dense ones: read as they are, made dense whole, or a piece at a time."""
 
 import itertools
 
@@ -32,23 +32,24 @@ CASES = [
         {"sample_weight": rng.uniform(1, 2, 90)},
     ),
     (MLPRegressor, {"shuffle": False}, {"validation_data": (X[:40], Y[:40], rng.uniform(1, 2, 40))}),
-    (MLPRegressor, {}, {"validation_data": (X, Y, np.repeat([1.0, 0.0], [35, 55]))}),  # parts without weight
+    (MLPRegressor, {}, {"validation_data": (X, Y, np.repeat([1.0, 0.0], [35, 55]))}),  # pieces without weight
 ]
 
 
 @pytest.mark.parametrize(("kind", "settings", "given"), CASES)
-def test_a_part_at_a_time(large, kind, settings, given):
+def test_a_piece_at_a_time(large, kind, settings, given):
     e = kind(hidden_layer_sizes=(8,), batch_size=16, max_iter=6, random_state=0, **settings)
     fits = []
     for x in (X.toarray(), X.tocsc()):
         e.fit(x, Y, **given)
         fits.append((*e.coefs_, *e.intercepts_, e.loss_curve_, e.validation_loss_curve_, e.predict(x)))
         e = kind(**e.get_params())
-    for dense, by_parts in zip(*fits, strict=True):
-        if isinstance(dense, list):
-            assert by_parts == pytest.approx(dense, rel=1e-12)
-        else:
-            np.testing.assert_array_equal(by_parts, dense)
+    *dense, dense_losses, dense_held, dense_predictions = fits[0]
+    *sparse_weights, losses, held, predictions = fits[1]
+    for one, other in zip([*dense, dense_predictions], [*sparse_weights, predictions], strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert losses == dense_losses  # the cost is added up from piece to piece
+    assert held == (dense_held and pytest.approx(dense_held, rel=1e-12))
 
 
 def test_small_ones_are_made_dense():

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -262,7 +263,7 @@ def test_in_a_forked_child(run_python):
         os._exit(0 if same() else 1)
     print(os.waitpid(child, 0)[1])
     """
-    assert run_python(ELSEWHERE + code, cache=None).stdout == "0\n"
+    assert run_python(ELSEWHERE + code, [Path(__file__).parent], cache=None).stdout == "0\n"
 
 
 @pytest.mark.parametrize("layer", ["omp", "workqueue"])
@@ -277,7 +278,7 @@ def test_on_several_threads_of_python(run_python, layer):
         thread.join()
     print(results)
     """
-    done = run_python(ELSEWHERE + code, cache=None, NUMBA_THREADING_LAYER=layer)
+    done = run_python(ELSEWHERE + code, [Path(__file__).parent], cache=None, NUMBA_THREADING_LAYER=layer)
     assert done.stdout == f"{[True] * 4}\n"
 
 
@@ -386,7 +387,7 @@ def test_progress_counts_the_epochs_of_all(monkeypatch):
         def on_fit_end(self, net, history):
             seen.append("end")
 
-    monkeypatch.setattr(fb.callbacks, "Progress", Bar)
+    monkeypatch.setattr(many, "Progress", Bar)
     nets = networks()
     fb.fit_many(nets, X, Y, epochs=[1, 2, 3, 4, 5], progress=True)
     assert (seen[0], seen[-1], len(seen)) == (15, "end", 17)
