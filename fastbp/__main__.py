@@ -44,7 +44,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _flushed(code: int) -> int:
-    """The exit code, after what stdout still holds has been written; another if that fails, as on a full disk."""
+    """Return the exit code, after what stdout still holds has been written; another if that fails, as on a full disk."""
     if sys.stdout is None:  # closed
         return code
     try:
@@ -59,7 +59,7 @@ def _flushed(code: int) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands; `run` of what it returns is the function of the chosen one."""
+    """Return the parser of all commands; `run` of what it returns is the function of the chosen one."""
     parser = Parser(prog="fastbp", description="Train dense neural networks on the CPU.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in (train, predict, explain, bench, export, compile, info):

@@ -96,7 +96,7 @@ SPLIT = {
 
 
 def module(name: str) -> ModuleType:
-    """The module of that name within fastbp, imported if need be."""
+    """Return the module of that name within fastbp, imported if need be."""
     return importlib.import_module(f"fastbp.{name}")
 
 

@@ -54,7 +54,7 @@ class CustomActivation(Declared):
         return custom, (self.f, self.derivative, self.from_output)
 
     def passes(self, dtype: str) -> tuple[int, int]:
-        """The addresses of the forward and the backward pass."""
+        """Return the addresses of the forward and the backward pass."""
         forward, backward = self._codes[dtype]
         return forward.resolve(), backward.resolve()
 
@@ -98,7 +98,7 @@ def as_activation(x: Any) -> str | CustomActivation:
 
 
 def activation_passes(activation: str | CustomActivation, dtype: str) -> tuple[int, int, bool]:
-    """The addresses of the forward and backward pass, and whether the derivative is computed from the output."""
+    """Return the addresses of the forward and backward pass, and whether the derivative is computed from the output."""
     if isinstance(activation, CustomActivation):
         return *activation.passes(dtype), activation.from_output
     forward, backward = forward_pass.of(dtype, activation), backward_pass.of(dtype, activation)

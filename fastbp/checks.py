@@ -41,7 +41,7 @@ def _expected(at_least: float | None, above: float | None, below: float | None) 
 
 
 def _inside(number: float, at_least: float | None, above: float | None, below: float | None) -> bool:
-    """Whether the number is finite and within the bounds."""
+    """Return whether the number is finite and within the bounds."""
     return (
         math.isfinite(number)
         and (at_least is None or number >= at_least)

@@ -49,7 +49,7 @@ class Loss:
         return (cost, delta) if self.scale == 1 else (self.scale * cost, np.multiply(delta, self.scale, out=delta))
 
     def _checked(self, output: Any, y: Any, weights: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """The checked arguments of a call: y as labels or, as the weights, in the output's dtype."""
+        """Return the checked arguments of a call: y as labels or, as the weights, in the output's dtype."""
         output = convert.as_matrix("output", output)
         if output.dtype.name not in ("float32", "float64"):
             raise TypeError(f"output: got dtype {output.dtype}, expected float32 or float64")
@@ -91,7 +91,8 @@ class Loss:
         return convert.as_targets(name, y, rows, columns, or_labels=self.takes_labels)
 
     def fault(self, name: str, y: np.ndarray, dtype: Any, counts: np.ndarray | None = None) -> str | None:
-        """The sentence that names the first target that the cost does not take or `dtype` does not hold; None if there is none.
+        """Return the sentence that names the first target that the cost does not take or `dtype` does not hold; None if
+        there is none.
 
         y: what `targets` returned. counts: a bool for each row, whether it counts; None: all do.
         """
@@ -100,7 +101,7 @@ class Loss:
         return self.domain.fault(name, y, counts) or convert.first_overflow(name, y, dtype)
 
     def code(self, dtype: str) -> int:
-        """The address of the compiled cost."""
+        """Return the address of the compiled cost."""
         return cost_code.of(dtype, self.name).resolve()
 
 
@@ -219,7 +220,7 @@ def _registered(cost_row: Callable, delta_row: Callable) -> Loss:
 
 @functools.cache
 def custom_code(cost_row: Callable, delta_row: Callable, dtype: str) -> Code:
-    """The code of a custom cost, compiled when it is first needed."""
+    """Return the code of a custom cost, compiled when it is first needed."""
     place = (__name__, "custom", cost_row.__name__, str(next(_numbers)), dtype)
     # numba cannot tell whether a user's function or what it calls has changed: not cached on disk
     return Code(custom_cost(getattr(types, dtype), cost_row, delta_row), place, cached=False)

@@ -76,12 +76,12 @@ class Sequential(Network):
             )  # fmt: skip
 
     def evaluate(self, x: Any, y: Any, loss: Any = "softmax_cross_entropy", sample_weight: Any = None) -> float:
-        """The cost over x and y: sum(w_k c_k) / sum(w_k), without dropout."""
+        """Return the cost over x and y: sum(w_k c_k) / sum(w_k), without dropout."""
         loss = losses.as_loss(loss)
         return Evaluation(self, loss, Samples(self, loss, x, y, sample_weight).checked()).cost()
 
     def explain(self, batch_size: int = 32, *, loss: Any = None, optimizer: Any = "adam") -> Explanation:
-        """Where the time of a training step goes, and what the machine could do at most: an Explanation, to print.
+        """Show where the time of a training step goes, and what the machine could do at most: an Explanation, to print.
 
         loss: None is softmax_cross_entropy, or with one output mean_squared_error.
         A second of training a copy, on random numbers; the network stays as it is.
@@ -97,13 +97,13 @@ class Sequential(Network):
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Sequential:
-        """The network in a file that `save` wrote; ValueError where it is none, or is damaged."""
+        """Return the network in a file that `save` wrote; ValueError where it is none, or is damaged."""
         return model_file.load(cls, path)
 
     # ---------------------------------------------------------------------------------------------------------- PyTorch
 
     def state_dict(self, prefix: str = "") -> dict[str, np.ndarray]:
-        """The parameters by the names that they have in `torch.nn.Sequential(Linear, activation, Linear, ...)`.
+        """Return the parameters by the names that they have in `torch.nn.Sequential(Linear, activation, Linear, ...)`.
 
         "0.weight" (m, n), "0.bias" (m,), "2.weight", ...: an activation other than identity, and a dropout, count as
         modules. Arrays in C order, each name after `prefix`. `safetensors.numpy.save_file` makes a file for PyTorch of it.
@@ -121,7 +121,7 @@ class Sequential(Network):
         dtype: Any = None,
         seed: int | None = 0,
     ) -> Sequential:
-        """A network of the dense layers whose weight and bias a PyTorch state_dict holds.
+        """Return a network of the dense layers whose weight and bias a PyTorch state_dict holds.
 
         tensors: a mapping of names to arrays or tensors of any library, or the path of a .safetensors file (extra `io`,
         without PyTorch) or of a .pt or .pth file (extra `torch`; tensors alone are unpickled). activation: of all
@@ -133,13 +133,13 @@ class Sequential(Network):
         return assemble(cls, state_dicts.read(tensors, activation, modules, prefix), dtype, seed)
 
     def to_torch(self) -> Any:
-        """A `torch.nn.Sequential` with the same forward values (extra `torch`), in evaluation mode: `train()` turns its
-        dropout on. ValueError for layers and activations of the user's."""
+        """Return a `torch.nn.Sequential` with the same forward values (extra `torch`), in evaluation mode: `train()` turns
+        its dropout on. ValueError for layers and activations of the user's."""
         return torch_modules.module_of(self.layers, self.dtype.name)
 
     @classmethod
     def from_torch(cls, module: Any, *, dtype: Any = None, seed: int | None = 0) -> Sequential:
-        """The network of a `torch.nn.Sequential` of Linear, activations and Dropout, nested or not (extra `torch`).
+        """Return the network of a `torch.nn.Sequential` of Linear, activations and Dropout, nested or not (extra `torch`).
 
         Flatten at the start is left out: x is (rows, inputs) in any case. ValueError, with the module's name, for others.
         PyTorch's Softplus is off by 2e-9 above 20, fastbp's is not.
@@ -149,7 +149,7 @@ class Sequential(Network):
     # ----------------------------------------------------------------------------------------------------- scikit-learn
 
     def to_sklearn(self, classes: Any = None, multilabel: bool = False) -> Any:
-        """scikit-learn's own fitted estimator, which predicts the same (extra `sklearn`).
+        """Return scikit-learn's own fitted estimator, which predicts the same (extra `sklearn`).
 
         An MLPRegressor; with `classes`, the labels in ascending order, an MLPClassifier, by softmax over one output for
         each or logistic with one output for two; `multilabel`: a logistic one that may give each row any labels. Two
@@ -160,7 +160,7 @@ class Sequential(Network):
 
     @classmethod
     def from_sklearn(cls, mlp: Any, *, dtype: Any = None, seed: int | None = 0) -> Sequential:
-        """The network of a fitted MLPClassifier or MLPRegressor.
+        """Return the network of a fitted MLPClassifier or MLPRegressor.
 
         Its output is what scikit-learn applies softmax, logistic or exp to, the logits that fastbp's costs take: column j
         belongs to `mlp.classes_[j]`; with one column for two classes, it is positive where the second is likelier.
@@ -170,7 +170,7 @@ class Sequential(Network):
     # -------------------------------------------------------------------------------------------------------------- ONNX
 
     def to_onnx(self, path: str | os.PathLike | None = None, output: str | None = None) -> Any:
-        """The network as an ONNX model of opset 17 (extra `onnx`), which `path` gets too, whole or not at all.
+        """Return the network as an ONNX model of opset 17 (extra `onnx`), which `path` gets too, whole or not at all.
 
         Input "x" (batch, inputs) and "output" (batch, outputs) of the network's dtype, batch of any size; `output`:
         "softmax", "sigmoid" or "exp" to end with, for networks of logits. Without dropout. Returns the export.ModelProto,

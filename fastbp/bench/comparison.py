@@ -35,7 +35,7 @@ class Result:
         return min(peers) / self.seconds["fastbp"] if peers and "fastbp" in self.seconds else None
 
     def as_json(self) -> dict[str, Any]:
-        """All figures, the workload's own among them."""
+        """Return all figures, the workload's own among them."""
         found = {"limit": self.limit, "seconds": self.seconds, "faults": self.faults, "ratio": self.ratio}
         return {**asdict(self.work), "flops": self.work.flops, **found}
 
@@ -56,7 +56,7 @@ class Comparison:
         return statistics.geometric_mean(ratios) if ratios else None
 
     def as_json(self) -> dict[str, Any]:
-        """All figures, in seconds and flop/s."""
+        """Return all figures, in seconds and flop/s."""
         machine = {**asdict(self.machine), "crowded": self.machine.crowded}
         results = [result.as_json() for result in self.results]
         return {"machine": machine, "versions": self.versions, "results": results, "mean_ratio": self.mean_ratio}
@@ -89,7 +89,7 @@ def compare(
 
 
 def within(seconds: float, work: Workload, peak: float) -> Workload:
-    """The workload with as many steps as take about `seconds`."""
+    """Return the workload with as many steps as take about `seconds`."""
     steps = round(seconds * GUESSED_SHARE * peak / work.flops)
     return replace(work, steps=max(FEWEST_STEPS, min(MOST_STEPS, steps)))
 

@@ -45,7 +45,7 @@ def this_machine(threads: int, dtype: str) -> Machine:
 
 
 def cpu_name() -> str:
-    """The maker's name of the CPU where the system tells it, else that of the architecture."""
+    """Return the maker's name of the CPU where the system tells it, else that of the architecture."""
     names = Path("/proc/cpuinfo")
     if names.exists():
         for line in names.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -60,14 +60,14 @@ def cpu_name() -> str:
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
-    """The installed versions of fastbp, Python and the contenders' libraries, by name."""
+    """Return the installed versions of fastbp, Python and the contenders' libraries, by name."""
     distributions = [LIBRARIES[name].distribution for name in names if name != "fastbp" and is_installed(name)]
     own = {"fastbp": __version__, "python": platform.python_version()}
     return own | {distribution: version_of(distribution) for distribution in distributions}
 
 
 def version_of(distribution: str) -> str:
-    """The installed version of a distribution."""
+    """Return the installed version of a distribution."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:  # a build that goes by another name
@@ -75,5 +75,5 @@ def version_of(distribution: str) -> str:
 
 
 def is_installed(name: str) -> bool:
-    """Whether the library of that contender is there."""
+    """Return whether the library of that contender is there."""
     return importlib.util.find_spec(LIBRARIES[name].module) is not None

@@ -20,7 +20,7 @@ def table(found: Comparison) -> str:
 
 
 def heading(found: Comparison) -> list[str]:
-    """The lines above the table: machine, versions, what is trained."""
+    """Return the lines above the table: machine, versions, what is trained."""
     work = found.results[0].work
     return [
         describe(found.machine),
@@ -31,7 +31,7 @@ def heading(found: Comparison) -> list[str]:
 
 
 def describe(machine: Machine) -> str:
-    """The machine in one line."""
+    """Return the machine in one line."""
     threads = f"{machine.threads} thread{'s' * (machine.threads > 1)}"
     return f"{machine.cpu}, {threads}, FMA peak {machine.peak / 1e9:.0f} GFLOP/s {machine.dtype}"
 
@@ -48,7 +48,7 @@ def cells(found: Comparison, result: Result) -> list[str]:
 
 
 def cell(result: Result, name: str) -> str:
-    """A contender's time of a step and its share of the peak, or a dash."""
+    """Return a contender's time of a step and its share of the peak, or a dash."""
     if name not in result.seconds:
         return "-"
     seconds = result.seconds[name]

@@ -50,7 +50,7 @@ class Progress(Callback):
 
 
 def _in_notebook() -> bool:
-    """Whether this process is the kernel of a notebook; asks IPython only if that is imported already."""
+    """Return whether this process is the kernel of a notebook; asks IPython only if that is imported already."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return shell is not None and "IPKernelApp" in shell.config

@@ -84,7 +84,7 @@ def check_sizes(recipe: Recipe) -> None:
 
 
 def _is_device(path: str) -> bool:
-    """Whether the path is written to in place, not replaced by a new file: a pipe, /dev/stdout."""
+    """Return whether the path is written to in place, not replaced by a new file: a pipe, /dev/stdout."""
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 

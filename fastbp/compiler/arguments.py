@@ -28,7 +28,7 @@ from fastbp.compiler.llvm import I64, get, places, pointer
 
 
 def stranger(x) -> int:
-    """The place in STRANGERS of a numba type that is no real number."""
+    """Return the place in STRANGERS of a numba type that is no real number."""
     kinds = (
         types.Array, types.NoneType, types.UnicodeType, types.Complex, types.List | types.ListType, types.BaseTuple,
     )  # fmt: skip
@@ -66,7 +66,7 @@ def integer(typingctx, x):
 
 @inner
 def check_numbers(fault):
-    """What `number` was given are numbers."""
+    """Return whether what `number` was given are numbers."""
     return get(fault, Fault, "fault") == faults.NO_FAULT
 
 
@@ -97,7 +97,7 @@ def check_floats(fault, name, x, ndim, like, kind):
 
 @inner
 def check_length(fault, name, axis, got, other, expected):
-    """The argument `name` is as long along an axis as the argument `other` expects."""
+    """Return whether the argument `name` is as long along an axis as the argument `other` expects."""
     if got != expected:
         return refuse(fault, faults.WRONG_LENGTH, name, place=axis, got=got, other=other, expected=expected)
     return True

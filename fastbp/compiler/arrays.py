@@ -31,7 +31,7 @@ KINDS_OF_CLASSES: dict[Any, int] = {
 
 
 def kind_of(x) -> int:
-    """The kind of a numba type."""
+    """Return the kind of a numba type."""
     if isinstance(x, types.NoneType | types.Omitted):
         return NOTHING
     if not isinstance(x, types.Array):
@@ -45,13 +45,13 @@ def kind_of(x) -> int:
 
 
 def kind_of_dtype(real) -> int:
-    """The kind of arrays of numba's float32 or float64."""
+    """Return the kind of arrays of numba's float32 or float64."""
     return KINDS[real]
 
 
 @inner
 def bytes_of_label(kind):
-    """The size of an integer of that kind."""
+    """Return the size of an integer of that kind."""
     return 1 << ((kind - INTEGER) // 2 & 3)
 
 
@@ -73,7 +73,7 @@ class Array(NamedTuple):
 
 @intrinsic
 def describe(typingctx, x):
-    """The address of an Array, on the stack, that describes x: an array of one or two dimensions, None, or anything."""
+    """Return the address of an Array, on the stack, that describes x: an array of one or two dimensions, None, or anything."""
     kind = kind_of(x)
 
     def codegen(context, builder, signature, args):
@@ -89,7 +89,7 @@ def describe(typingctx, x):
 
 
 def array_fields(context, builder, array_type, value, kind):
-    """The fields of the Array of a numba array, as LLVM values."""
+    """Return the fields of the Array of a numba array, as LLVM values."""
     array = context.make_array(array_type)(context, builder, value)
     shape = cgutils.unpack_tuple(builder, array.shape) if array_type.ndim else []
     strides = cgutils.unpack_tuple(builder, array.strides) if array_type.ndim else []
@@ -101,12 +101,12 @@ def array_fields(context, builder, array_type, value, kind):
 
 @functools.cache
 def kind_in_python(dtype: np.dtype) -> int:
-    """The kind of a NumPy array of that dtype."""
+    """Return the kind of a NumPy array of that dtype."""
     return kind_of(types.Array(from_dtype(dtype), 1, "A"))
 
 
 def describe_in_python(x: np.ndarray | None) -> Array:
-    """The Array of a NumPy array of one or two dimensions, or of None."""
+    """Return the Array of a NumPy array of one or two dimensions, or of None."""
     if x is None:
         return Array(0, NOTHING, 0, 0, 0, 0, 0, 0)
     shape, strides = (*x.shape, 1), (*x.strides, 0)
@@ -116,7 +116,7 @@ def describe_in_python(x: np.ndarray | None) -> Array:
 
 @intrinsic
 def extent(typingctx, x, axis):
-    """The length of x along axis 0 or 1; 0 where x has no such axis, for the checks to refuse."""
+    """Return the length of x along axis 0 or 1; 0 where x has no such axis, for the checks to refuse."""
 
     def codegen(context, builder, signature, args):
         if not isinstance(x, types.Array):
@@ -133,7 +133,7 @@ def extent(typingctx, x, axis):
 
 @inner
 def matrix_like(x, address, rows, columns, row_stride, column_stride):
-    """An Array of the kind of x with that place and shape."""
+    """Return an Array of the kind of x with that place and shape."""
     return Array(
         address=address,
         kind=x.kind,
@@ -148,13 +148,13 @@ def matrix_like(x, address, rows, columns, row_stride, column_stride):
 
 @inner
 def nothing_like(x):
-    """An Array that stands for None, for code that chose x or nothing."""
+    """Return an Array that stands for None, for code that chose x or nothing."""
     return Array(0, NOTHING, x.ndim, x.rows, x.columns, 0, 0, 0)
 
 
 @inner
 def as_row(x):
-    """A vector as a matrix of one row; anything else as it is."""
+    """Return a vector as a matrix of one row; anything else as it is."""
     if x.ndim != 1:
         return x
     return matrix_like(x, x.address, 1, x.rows, x.row_stride * x.rows, x.row_stride)
@@ -162,7 +162,7 @@ def as_row(x):
 
 @inner
 def transposed(x):
-    """The transpose of a matrix, in the same memory."""
+    """Return the transpose of a matrix, in the same memory."""
     return matrix_like(x, x.address, x.columns, x.rows, x.column_stride, x.row_stride)
 
 
@@ -171,15 +171,15 @@ def transposed(x):
 
 @inner
 def span(x, size):
-    """The first address of an array and the one past its last."""
+    """Return the first address of an array and the one past its last."""
     rows, columns = (x.rows - 1) * x.row_stride, (x.columns - 1) * x.column_stride
     return x.address + min(rows, 0) + min(columns, 0), x.address + max(rows, 0) + max(columns, 0) + size
 
 
 @inner
 def spans_meet(x, x_size, y, y_size):
-    """Whether the memory from the first to the last element of x, of `x_size` bytes each, and that of y have a byte in common;
-    an array without elements has no memory."""
+    """Return whether the memory from the first to the last element of x, of `x_size` bytes each, and that of y have a byte
+    in common; an array without elements has no memory."""
     x_first, x_end = span(x, x_size)
     y_first, y_end = span(y, y_size)
     return x_first < y_end and y_first < x_end and x.rows * x.columns > 0 and y.rows * y.columns > 0
@@ -187,8 +187,8 @@ def spans_meet(x, x_size, y, y_size):
 
 @inner
 def overlaps_itself(x):
-    """Whether two elements of x share memory: a step along the axis of short strides stays within an element, or one along
-    the other within a line."""
+    """Return whether two elements of x share memory: a step along the axis of short strides stays within an element, or one
+    along the other within a line."""
     by_rows = abs(x.row_stride) >= abs(x.column_stride)
     step, count = abs(x.row_stride if by_rows else x.column_stride), x.rows if by_rows else x.columns
     within, elements = abs(x.column_stride if by_rows else x.row_stride), x.columns if by_rows else x.rows
@@ -199,7 +199,7 @@ def overlaps_itself(x):
 
 @inner
 def lies_between(x, y, size):
-    """Whether x lies in the gaps that the rows (or columns) of y leave: both step through memory in equal strides,
+    """Return whether x lies in the gaps that the rows (or columns) of y leave: both step through memory in equal strides,
     and their lines do not meet. Two column slices of one buffer are the usual case."""
     by_rows = abs(y.row_stride) >= abs(y.column_stride)
     step = abs(y.row_stride if by_rows else y.column_stride)

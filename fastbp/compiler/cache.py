@@ -27,7 +27,7 @@ OPTIONS: dict[str, Any] = {
 
 @functools.cache
 def source_hash() -> str:
-    """A hash of all of fastbp's sources: numba itself looks at the one file that a function stands in."""
+    """Return a hash of all of fastbp's sources: numba itself looks at the one file that a function stands in."""
     digest = hashlib.sha256()
     root = Path(__file__).parents[1]
     for path in sorted(root.rglob("*.py")):
@@ -93,7 +93,7 @@ class CacheFile(IndexDataCacheFile):
 
 
 def digest_of(path: str, content: bytes) -> bytes:
-    """The digest of a file's name and content, whatever folder it lies in."""
+    """Return the digest of a file's name and content, whatever folder it lies in."""
     return hashlib.sha256(os.path.basename(path).encode() + b"\0" + content).digest()[:DIGEST_BYTES]
 
 
@@ -150,7 +150,7 @@ def _warn_no_cache(reason: str) -> None:
 
 
 def package_cache(f: Callable, key: tuple = ()):
-    """The cache of one function, or none (and one warning) where no cache folder is writable."""
+    """Return the cache of one function, or none (and one warning) where no cache folder is writable."""
     try:
         return PackageCache(f, key)
     except RuntimeError:  # numba: "no locator available"

@@ -57,7 +57,7 @@ class Code:
         self.requirement = _requirement(self.symbol, place)
 
     def resolve(self) -> int:
-        """The address; the first call compiles the code, or loads it from the cache."""
+        """Return the address; the first call compiles the code, or loads it from the cache."""
         if self._cell.value == 0:
             with numba.core.compiler_lock.global_compiler_lock:
                 if self._cell.value == 0:
@@ -175,7 +175,8 @@ def code(f: Callable | None = None, *, needs_threads: bool = False) -> Any:
 
 
 def dtype_name(x) -> str:
-    """The dtype of the code for x, which is numba's type of an array or of a dtype. Others get code that refuses them."""
+    """Return the dtype of the code for x, which is numba's type of an array or of a dtype. Others get code that refuses
+    them."""
     real = getattr(x, "dtype", x)
     return "float32" if real == types.float32 else "float64"
 

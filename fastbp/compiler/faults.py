@@ -58,14 +58,14 @@ DTYPE_NAMES = {
 
 
 def dtype_of(kind: int) -> str:
-    """The name of a kind of arrays."""
+    """Return the name of a kind of arrays."""
     if INTEGER <= kind < BOOLEAN:
         return ("uint" if kind % 2 else "int") + str(8 << ((kind - INTEGER) // 2))
     return DTYPE_NAMES.get(kind, "of another kind")
 
 
 def number_of(bits: int) -> float:
-    """The float64 whose bits a Fault holds as an integer."""
+    """Return the float64 whose bits a Fault holds as an integer."""
     return struct.unpack("d", struct.pack("q", bits))[0]
 
 
@@ -124,7 +124,7 @@ SENTENCES: dict[int, str] = {}  # of the fault of each number
 
 
 def fault(error: type, sentence: str) -> int:
-    """The number of a new fault, and its entry in the table."""
+    """Return the number of a new fault, and its entry in the table."""
     number = len(SENTENCES) + 1 << ERROR_BITS | ERRORS.index(error)
     SENTENCES[number] = sentence
     return number
@@ -185,7 +185,7 @@ class FloatCell(NamedTuple):
 
 @inner
 def bits_of(number):
-    """A float64 as a Fault holds it."""
+    """Return a float64 as a Fault holds it."""
     return read(on_stack(FloatCell(value=number)), types.int64)
 
 

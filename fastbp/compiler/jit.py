@@ -39,7 +39,7 @@ def compile_options(**options: Any) -> Any:
 
 
 def inner(f: Callable) -> Callable:
-    """A helper: compiled into the functions that call it, never cached by itself, nor callable from Python.
+    """Return a helper: compiled into the functions that call it, never cached by itself, nor callable from Python.
 
     Without the wrappers for Python and C it compiles in half the time.
     """
@@ -74,12 +74,13 @@ def _for_any_layout(dispatcher: Any) -> Any:
 
 
 def inlined(f: Callable) -> Callable:
-    """A helper inlined before compilation: for what holds much machine code, which would otherwise be optimised twice."""
+    """Return a helper inlined before compilation: for what holds much machine code, which would otherwise be optimised
+    twice."""
     return compile_options(inline="always", **OPTIONS)(f)
 
 
 def kernel(f: Callable) -> Any:
-    """A public function: callable from Python and from `@njit`, cached on disk for every set of argument types.
+    """Return a public function: callable from Python and from `@njit`, cached on disk for every set of argument types.
 
     Its attribute `serial` is the same function compiled once more with `no_region` in place of its module's global
     `region`: it never enters a parallel region, nor links one.
@@ -136,5 +137,5 @@ def _with_plain_defaults(dispatcher: Any) -> Any:
 
 @intrinsic
 def no_region(typingctx):
-    """The address 0: what `kernel` puts in place of the parallel region."""
+    """Return the address 0: what `kernel` puts in place of the parallel region."""
     return types.int64(), lambda context, builder, signature, args: I64(0)

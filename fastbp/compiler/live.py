@@ -89,12 +89,12 @@ def one_thread() -> Iterator[None]:
 
 
 def most_threads() -> int:
-    """How many threads numba may ever use in this process."""
+    """Return how many threads numba may ever use in this process."""
     return int(config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
 
 
 def forks() -> int:
-    """How many forks lie between this process and the one that imported fastbp."""
+    """Return how many forks lie between this process and the one that imported fastbp."""
     return int(_state[FORKS])
 
 

@@ -25,7 +25,7 @@ FIELD_TYPES = {int: types.int64, float: types.float64, "int": types.int64, "floa
 
 @functools.cache
 def field_types(record: type) -> dict[str, types.Type]:
-    """The numba type of each field of a record, a NamedTuple whose annotations are `int` or `float`."""
+    """Return the numba type of each field of a record, a NamedTuple whose annotations are `int` or `float`."""
     return {name: FIELD_TYPES[kind] for name, kind in record.__annotations__.items()}
 
 
@@ -36,7 +36,7 @@ def places(record: type) -> dict[str, int]:
 
 
 def value_in(block: np.ndarray, record: type, name: str) -> Any:
-    """The value of a field in a block of class `record`, for Python, which has it as an array of int64."""
+    """Return the value of a field in a block of class `record`, for Python, which has it as an array of int64."""
     cells = block.view(np.float64) if field_types(record)[name] == types.float64 else block
     return cells[places(record)[name] // 8].item()
 
@@ -56,14 +56,14 @@ def target_cpu() -> str:
 
 
 def target_features() -> frozenset[str]:
-    """The features of the CPU that numba compiles for, which NUMBA_CPU_NAME and NUMBA_CPU_FEATURES can change."""
+    """Return the features of the CPU that numba compiles for, which NUMBA_CPU_NAME and NUMBA_CPU_FEATURES can change."""
     listed = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
     return frozenset(f[1:] for f in listed if f.startswith("+"))
 
 
 @functools.cache
 def has_fma() -> bool:
-    """Whether the target multiplies and adds in one instruction; elsewhere llvm.fma is a library call per lane.
+    """Return whether the target multiplies and adds in one instruction; elsewhere llvm.fma is a library call per lane.
 
     LLVM knows: a CPU may have it by another name than "fma", or by its own name alone.
     """
@@ -73,19 +73,21 @@ def has_fma() -> bool:
 
 
 def pointer(builder, address, element):
-    """An int64 address as an LLVM pointer to `element`."""
+    """Return an int64 address as an LLVM pointer to `element`."""
     return builder.inttoptr(address, element.as_pointer())
 
 
 def uninitialised(builder, kind):
-    """Room on the stack, made once a call of the function; numba's alloca_once fills it with zeros, element by element."""
+    """Return room on the stack, made once a call of the function; numba's alloca_once fills it with zeros, element by
+    element."""
     with builder.goto_entry_block():
         return builder.alloca(kind)
 
 
 @intrinsic
 def address_of(typingctx, array):
-    """The address of an array's first element. Mention the array after the last use: the address keeps nothing alive."""
+    """Return the address of an array's first element. Mention the array after the last use: the address keeps nothing
+    alive."""
 
     def codegen(context, builder, signature, args):
         return builder.ptrtoint(context.make_array(signature.args[0])(context, builder, args[0]).data, I64)
@@ -95,7 +97,7 @@ def address_of(typingctx, array):
 
 @intrinsic
 def read(typingctx, address, kind):
-    """The value of numba type `kind` (types.int64, types.float32, ...) at `address`."""
+    """Return the value of numba type `kind` (types.int64, types.float32, ...) at `address`."""
     result = kind.dtype
 
     def codegen(context, builder, signature, args):
@@ -117,7 +119,7 @@ def write(typingctx, address, value):
 
 @intrinsic
 def atomic_read(typingctx, address):
-    """The int64 at `address`, which other threads write; what they wrote before it is seen from here on."""
+    """Return the int64 at `address`, which other threads write; what they wrote before it is seen from here on."""
 
     def codegen(context, builder, signature, args):
         return builder.load_atomic(pointer(builder, args[0], I64), "acquire", 8)
@@ -163,7 +165,7 @@ def pause(typingctx):
 
 @intrinsic
 def ticks(typingctx):
-    """The processor's clock, in ticks of its own."""
+    """Return the processor's clock, in ticks of its own."""
 
     def codegen(context, builder, signature, args):
         arm = platform.machine().lower() in ("arm64", "aarch64")  # there programs may not read the cycle counter
@@ -175,8 +177,8 @@ def ticks(typingctx):
 
 @intrinsic
 def array_at(typingctx, address, shape, row_stride, kind):
-    """A view of memory at `address` as an array of numba type `kind` with `shape`, a tuple of one or two lengths, elements
-    contiguous in a row and rows `row_stride` bytes apart; it does not keep the memory alive."""
+    """Return a view of memory at `address` as an array of numba type `kind` with `shape`, a tuple of one or two lengths,
+    elements contiguous in a row and rows `row_stride` bytes apart; it does not keep the memory alive."""
     result = types.Array(kind.dtype, len(shape), "A" if len(shape) == 2 else "C")
 
     def codegen(context, builder, signature, args):
@@ -192,7 +194,7 @@ def array_at(typingctx, address, shape, row_stride, kind):
 
 @intrinsic
 def fetch(typingctx, block, address):
-    """The block of arguments of class `block` that lies at `address`."""
+    """Return the block of arguments of class `block` that lies at `address`."""
     cls = block.instance_class
     fields = list(field_types(cls).values())
     uniform = len(set(fields)) == 1  # numba types such a NamedTuple in another way
@@ -217,7 +219,7 @@ def field_named(record, name):
 
 @intrinsic(prefer_literal=True)
 def place_of(typingctx, address, record, name):
-    """The address of a field, in the block of class `record` at `address`; `name` is a literal."""
+    """Return the address of a field, in the block of class `record` at `address`; `name` is a literal."""
     if not (found := field_named(record, name)):
         return None
 
@@ -229,7 +231,7 @@ def place_of(typingctx, address, record, name):
 
 @intrinsic(prefer_literal=True)
 def get(typingctx, address, record, name):
-    """The value of a field, in the block of class `record` at `address`; `name` is a literal."""
+    """Return the value of a field, in the block of class `record` at `address`; `name` is a literal."""
     if not (found := field_named(record, name)):
         return None
     place, field = found
@@ -256,7 +258,7 @@ def put(typingctx, address, record, name, value):
 
 @intrinsic
 def on_stack(typingctx, block):
-    """The address of a copy of a block of arguments; it lives as long as the calling function runs."""
+    """Return the address of a copy of a block of arguments; it lives as long as the calling function runs."""
     fields = list(field_types(block.instance_class).values())
 
     def codegen(context, builder, signature, args):
@@ -273,7 +275,8 @@ def on_stack(typingctx, block):
 
 @intrinsic(prefer_literal=True)
 def stack_room(typingctx, size):
-    """The address of `size` (a constant) bytes on the stack, at a cache line; they live while the calling function runs."""
+    """Return the address of `size` (a constant) bytes on the stack, at a cache line; they live while the calling function
+    runs."""
     if not isinstance(size, types.IntegerLiteral):
         return None
 
@@ -310,7 +313,7 @@ def prefetch(typingctx, address):
 
 
 def emit_prefetch(builder, place, locality=2):
-    """LLVM's prefetch for reading, into L1 (locality 3) or L2 (2)."""
+    """Emit LLVM's prefetch for reading, into L1 (locality 3) or L2 (2)."""
     kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
     builder.call(function, [builder.bitcast(place, I8.as_pointer()), I32(0), I32(locality), I32(1)])
@@ -328,7 +331,7 @@ def fetch_add(typingctx, address, value):
 
 @intrinsic
 def high_product(typingctx, a, b):
-    """The upper 64 bits of the product of two uint64."""
+    """Return the upper 64 bits of the product of two uint64."""
 
     def codegen(context, builder, signature, args):
         wide = ir.IntType(128)

@@ -5,7 +5,7 @@ NO_NAME = 0
 
 
 def name(words: str) -> int:
-    """The number of a new name."""
+    """Return the number of a new name."""
     NAMES.append(words)
     return len(NAMES) - 1
 

@@ -45,7 +45,7 @@ def type_defaults_by_value(dispatcher: Any, names: tuple[str, ...], defaults: tu
 
 
 def value_of_struct(proxy: Any) -> Any:
-    """The LLVM value of one of numba's structures: of an array, say."""
+    """Return the LLVM value of one of numba's structures: of an array, say."""
     return proxy._getvalue()
 
 
@@ -53,8 +53,9 @@ ENVIRONMENTS = "_ZN08NumbaEnv"  # how the names of environments begin
 
 
 def named_environment(kind: type[ANY_ENVIRONMENT], name: str) -> ANY_ENVIRONMENT:
-    """An environment that numba finds by its name in machine code. numba pickles an environment along with every function whose
-    code has its name, which it also has from what it links; and unpickles it before it loads the machine code."""
+    """Return an environment that numba finds by its name in machine code. numba pickles an environment along with every
+    function whose code has its name, which it also has from what it links; and unpickles it before it loads the machine
+    code."""
     return kind.from_fndesc(
         SimpleNamespace(env_name=f"{ENVIRONMENTS}.{name}", lookup_globals=lambda: {"__name__": __name__})
     )
@@ -76,6 +77,6 @@ def launch_threads() -> None:
 
 
 def threads_run() -> bool:
-    """Whether a threading layer has been started in this process, by fastbp or by others."""
+    """Return whether a threading layer has been started in this process, by fastbp or by others."""
     parallel = sys.modules.get("numba.np.ufunc.parallel")
     return parallel is not None and parallel._is_initialized

@@ -35,7 +35,7 @@ class Raised(NamedTuple):
 
 
 def cells(builder, record):
-    """The fields of the Raised at an address, as pointers."""
+    """Return the fields of the Raised at an address, as pointers."""
     base = pointer(builder, record, I64)
     return [builder.gep(base, [I64(i)]) for i in range(len(places(Raised)))]
 
@@ -109,7 +109,7 @@ def _raiser() -> Callable[[int], None]:
 
 
 def nothing_raised() -> np.ndarray:
-    """A Raised that holds nothing, for Python."""
+    """Return a Raised that holds nothing, for Python."""
     return np.zeros(len(places(Raised)), np.int64)
 
 

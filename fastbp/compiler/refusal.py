@@ -29,7 +29,7 @@ def refuse(f: Callable, arguments: tuple, keywords: dict[str, Any]) -> None:
 
 
 def stranger(x: Any) -> str:
-    """A name for x if compiled code cannot be given it, else an empty string."""
+    """Return a name for x if compiled code cannot be given it, else an empty string."""
     if isinstance(x, np.ma.MaskedArray):
         return "a masked array"
     if isinstance(x, np.ndarray | np.generic) and not is_known(x.dtype):
@@ -42,7 +42,7 @@ def stranger(x: Any) -> str:
 
 
 def is_known(dtype: np.dtype) -> bool:
-    """Whether compiled code can be given arrays of it: none of longdouble, float16, objects and foreign byte orders."""
+    """Return whether compiled code can be given arrays of it: none of longdouble, float16, objects and foreign byte orders."""
     try:
         from_dtype(dtype)
     except (NotImplementedError, TypingError):
@@ -51,7 +51,7 @@ def is_known(dtype: np.dtype) -> bool:
 
 
 def expected(name: str, x: Any, default: Any) -> str:
-    """What an argument should have been."""
+    """Return what an argument should have been."""
     if name in NUMBERS or isinstance(default, float | bool):
         return "a number"
     if isinstance(x, np.ndarray) and not isinstance(x, np.ma.MaskedArray):

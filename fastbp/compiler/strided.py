@@ -25,13 +25,13 @@ def copier(real):
 
 @inner
 def has_rows(x, size):
-    """Whether the rows of x are contiguous."""
+    """Return whether the rows of x are contiguous."""
     return x.kind == NOTHING or x.column_stride == size or x.columns <= 1
 
 
 @inner
 def bytes_of_rows(x, size):
-    """The size of a copy of x with contiguous rows; 0 where it needs none."""
+    """Return the size of a copy of x with contiguous rows; 0 where it needs none."""
     return 0 if has_rows(x, size) else size * x.rows * x.columns
 
 

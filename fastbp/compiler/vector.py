@@ -40,7 +40,7 @@ class Vector(types.Type):
         super().__init__(name=f"Vector({dtype}, {lanes})")
 
     def of(self, dtype) -> "Vector":
-        """As many lanes of another type."""
+        """Return as many lanes of another type."""
         return Vector(dtype, self.lanes)
 
 
@@ -58,7 +58,7 @@ def llvm_type(vector) -> ir.VectorType:
 
 
 def vector_of(dtype) -> Vector:
-    """The 64-byte vector of a numba number type, or of its class (`types.float32`); or a vector itself."""
+    """Return the 64-byte vector of a numba number type, or of its class (`types.float32`); or a vector itself."""
     if isinstance(dtype, Vector):
         return dtype
     dtype = getattr(dtype, "dtype", dtype)
@@ -101,7 +101,7 @@ class PerDtypeModel(models.OpaqueModel):
 
 
 def full(vector, value) -> ir.Constant:
-    """A constant with `value`, rounded to the type of the elements, in all lanes."""
+    """Return a constant with `value`, rounded to the type of the elements, in all lanes."""
     kind = llvm_type(vector)
     value = float(np.dtype(vector.dtype.name).type(value)) if vector.is_float else int(value)
     return ir.Constant(kind, [ir.Constant(kind.element, value)] * vector.lanes)
@@ -118,7 +118,7 @@ def scalar_to_vector(context, builder, number, vector, value):
 
 
 def broadcast(builder, scalar, vector):
-    """`scalar` in all lanes."""
+    """Return `scalar` in all lanes."""
     kind = llvm_type(vector)
     nothing = ir.Constant(kind, ir.Undefined)
     lanes = ir.Constant(ir.VectorType(I32, vector.lanes), [0] * vector.lanes)
@@ -149,7 +149,7 @@ COMPARISONS = {
 
 
 def common(operands) -> Vector | None:
-    """The vector that the operands, some of which may be scalars, are or become, or None."""
+    """Return the vector that the operands, some of which may be scalars, are or become, or None."""
     vectors = {x for x in operands if isinstance(x, Vector)}
     if len(vectors) != 1:
         return None
@@ -214,14 +214,14 @@ def llvm_call(builder, name, vector, *values, returns=None):
 
 
 def emit_fma(builder, vector, x, y, z):
-    """x * y + z, rounded once; twice where the target has no such instruction."""
+    """Emit x * y + z, rounded once; twice where the target has no such instruction."""
     if has_fma():
         return llvm_call(builder, "fma", vector, x, y, z)
     return builder.fadd(builder.fmul(x, y), z)
 
 
 def _float_function(name):
-    """The code of a function that LLVM has as an intrinsic on vectors of floats."""
+    """Return the code of a function that LLVM has as an intrinsic on vectors of floats."""
 
     def codegen(context, builder, sig, args):
         return llvm_call(builder, name, sig.return_type, *args)
@@ -230,20 +230,20 @@ def _float_function(name):
 
 
 def _same(*operands):
-    """The signature of a function from vectors of floats to one; scalars become vectors."""
+    """Return the signature of a function from vectors of floats to one; scalars become vectors."""
     vector = common(operands)
     return signature(vector, *[vector] * len(operands)) if vector and vector.is_float else None
 
 
 @intrinsic
 def fma(typingctx, x, y, z):
-    """x * y + z, rounded once; twice where the target has no such instruction (numba's `generic` x86)."""
+    """Return x * y + z, rounded once; twice where the target has no such instruction (numba's `generic` x86)."""
     return _same(x, y, z), lambda context, builder, sig, args: emit_fma(builder, sig.return_type, *args)
 
 
 @intrinsic
 def polynomial(typingctx, x, coefficients):
-    """The sum of coefficients[i] * x**i by Horner's rule; `coefficients` is a `PerDtype` of tuples."""
+    """Return the sum of coefficients[i] * x**i by Horner's rule; `coefficients` is a `PerDtype` of tuples."""
 
     def codegen(context, builder, sig, args):
         *lower, total = [full(x, c) for c in coefficients.value.of(x.dtype)]
@@ -256,19 +256,19 @@ def polynomial(typingctx, x, coefficients):
 
 @intrinsic
 def sqrt(typingctx, x):
-    """The square root, correctly rounded."""
+    """Return the square root, correctly rounded."""
     return _same(x), _float_function("sqrt")
 
 
 @intrinsic
 def absolute(typingctx, x):
-    """|x|: clears the sign bit."""
+    """Return |x|, by clearing the sign bit."""
     return _same(x), _float_function("fabs")
 
 
 @intrinsic
 def copysign(typingctx, x, sign):
-    """|x| with the sign bit of `sign`."""
+    """Return |x| with the sign bit of `sign`."""
     return _same(x, sign), _float_function("copysign")
 
 
@@ -277,25 +277,25 @@ def _extremum(symbol):
 
 
 def emit_extremum(builder, symbol, x, y):
-    """One instruction on x86, with its rule for NaN."""
+    """Emit one instruction on x86, with its rule for NaN."""
     return builder.select(builder.fcmp_ordered(symbol, x, y), x, y)
 
 
 @intrinsic
 def minimum(typingctx, x, y):
-    """x if x < y else y: where either is NaN, y. So `minimum(bound, y)` keeps the NaNs of y."""
+    """Return x if x < y else y: where either is NaN, y. So `minimum(bound, y)` keeps the NaNs of y."""
     return _same(x, y), _extremum("<")
 
 
 @intrinsic
 def maximum(typingctx, x, y):
-    """x if x > y else y: where either is NaN, y. So `maximum(bound, y)` keeps the NaNs of y."""
+    """Return x if x > y else y: where either is NaN, y. So `maximum(bound, y)` keeps the NaNs of y."""
     return _same(x, y), _extremum(">")
 
 
 @intrinsic
 def select(typingctx, mask, x, y):
-    """x where the mask is set, y elsewhere. x or y may be a scalar."""
+    """Return x where the mask is set, y elsewhere. x or y may be a scalar."""
     vector = common((x, y))
     if not vector or mask != vector.of(types.boolean):
         return None
@@ -308,19 +308,19 @@ def _reinterpret(context, builder, sig, args):
 
 @intrinsic
 def bits(typingctx, x):
-    """The bit patterns of floats: a vector of uint32 or uint64."""
+    """Return the bit patterns of floats: a vector of uint32 or uint64."""
     return signature(x.of(getattr(types, f"uint{x.dtype.bitwidth}")), x), _reinterpret
 
 
 @intrinsic
 def from_bits(typingctx, patterns):
-    """The floats that have these bit patterns."""
+    """Return the floats that have these bit patterns."""
     return signature(patterns.of(getattr(types, f"float{patterns.dtype.bitwidth}")), patterns), _reinterpret
 
 
 @intrinsic
 def splat(typingctx, kind, value):
-    """`value` in all lanes of the vector of dtype `kind`, or of a vector like `kind`."""
+    """Return `value` in all lanes of the vector of dtype `kind`, or of a vector like `kind`."""
     vector = vector_of(kind)
     return signature(vector, kind, vector), lambda context, builder, sig, args: args[1]
 
@@ -330,13 +330,13 @@ def splat(typingctx, kind, value):
 
 @intrinsic
 def first(typingctx, n, kind):
-    """The mask of the lanes below n, for the vector of dtype `kind`, or for one like `kind`."""
+    """Return the mask of the lanes below n, for the vector of dtype `kind`, or for one like `kind`."""
     mask = vector_of(kind).of(types.boolean)
     return signature(mask, types.int64, kind), lambda context, builder, sig, args: before(builder, args[0], mask.lanes)
 
 
 def before(builder, n, lanes):
-    """The mask of the lanes below n."""
+    """Return the mask of the lanes below n."""
     counted = Vector(types.int32, lanes)
     n = builder.select(builder.icmp_signed("<", n, I64(lanes)), n, I64(lanes))
     indices = ir.Constant(llvm_type(counted), list(range(lanes)))
@@ -345,7 +345,7 @@ def before(builder, n, lanes):
 
 @intrinsic
 def load(typingctx, address, n, dtype):
-    """The first n elements of `dtype` at an address, zero in the other lanes; memory beyond them is not touched."""
+    """Return the first n elements of `dtype` at an address, zero in the other lanes; memory beyond them is not touched."""
     vector = vector_of(dtype)
     kind = llvm_type(vector)
 
@@ -368,7 +368,7 @@ def load(typingctx, address, n, dtype):
 
 @intrinsic
 def load_converted(typingctx, address, source, dtype):
-    """A whole vector of numbers of numba type `source` at an address, as numbers of `dtype`, each rounded once."""
+    """Return a whole vector of numbers of numba type `source` at an address, as numbers of `dtype`, each rounded once."""
     vector, kind = vector_of(dtype), source.dtype
 
     def codegen(context, builder, sig, args):
@@ -417,11 +417,11 @@ def _reduction(combine):
 
 @intrinsic
 def reduce_add(typingctx, x):
-    """The sum of the lanes as a tree: lane i + lane i + lanes/2 first, so on in the half that is left."""
+    """Return the sum of the lanes as a tree: lane i + lane i + lanes/2 first, so on in the half that is left."""
     return signature(x.dtype, x), _reduction(lambda builder, lower, upper: builder.fadd(lower, upper))
 
 
 @intrinsic
 def reduce_max(typingctx, x):
-    """The largest lane; NaNs may be lost."""
+    """Return the largest lane; NaNs may be lost."""
     return signature(x.dtype, x), _reduction(lambda builder, lower, upper: emit_extremum(builder, ">", lower, upper))

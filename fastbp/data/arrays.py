@@ -11,7 +11,7 @@ import numpy as np
 
 
 def is_array(x: Any) -> bool:
-    """Whether x is one array, of any library, and not an iterable of arrays."""
+    """Return whether x is one array, of any library, and not an iterable of arrays."""
     return any(hasattr(x, name) for name in ("__array__", "__dlpack__", "toarray"))
 
 
@@ -54,7 +54,7 @@ def dimensions(name: str, x: Any, expected: str) -> int:
 
 
 def is_lazy(x: Any) -> bool:
-    """Whether x is a plan of how to compute a frame, as polars has them."""
+    """Return whether x is a plan of how to compute a frame, as polars has them."""
     return hasattr(x, "collect") and not hasattr(x, "__array__")
 
 

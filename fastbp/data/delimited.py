@@ -69,7 +69,7 @@ def plain_name(path: str | os.PathLike) -> str:
 
 
 def is_delimited(path: str | os.PathLike) -> bool:
-    """Whether a file is a table of text, by its name: .csv or .tsv, compressed or not."""
+    """Return whether a file is a table of text, by its name: .csv or .tsv, compressed or not."""
     return Path(plain_name(path)).suffix.lower() in SUFFIXES
 
 

@@ -145,7 +145,8 @@ def load_npz(path: str | os.PathLike, x_key: str = "x", y_key: str = "y", task: 
 
 
 def _are_images(x: np.ndarray, shape: tuple[int, ...]) -> bool:
-    """Whether bytes are pixels: if a row has several dimensions in the file, or the length of a square image and all shades.
+    """Return whether bytes are pixels: if a row has several dimensions in the file, or the length of a square image and all
+    shades.
 
     Other bytes are counts and codes.
     """

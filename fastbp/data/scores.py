@@ -6,7 +6,8 @@ import numpy as np
 
 
 def largest_is_right(y: np.ndarray, output: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """The share of samples whose largest output is that of label y (rows,), or of the largest number in their row of y."""
+    """Return the share of samples whose largest output is that of label y (rows,), or of the largest number in their row of
+    y."""
     labels = y if y.ndim == 1 else np.argmax(y, axis=1)
     return float(np.average(np.argmax(output, axis=1) == labels, weights=weights))
 
@@ -14,7 +15,7 @@ def largest_is_right(y: np.ndarray, output: np.ndarray, weights: np.ndarray | No
 def same_sides(
     y: np.ndarray, output: np.ndarray, weights: np.ndarray | None = None, of_output: float = 0.0, of_y: float = 0.5
 ) -> float:
-    """The share of samples all of whose outputs are on the same side of `of_output` as their y is of `of_y`."""
+    """Return the share of samples all of whose outputs are on the same side of `of_output` as their y is of `of_y`."""
     same = (output > of_output) == (y.reshape(output.shape) > of_y)
     return float(np.average(same.all(axis=1), weights=weights))
 

@@ -157,17 +157,17 @@ def _number(cell: str, decimal: str) -> float:
 
 
 def _is_finite(cell: str) -> bool:
-    """Whether a cell holds a finite number, with one decimal mark or the other."""
+    """Return whether a cell holds a finite number, with one decimal mark or the other."""
     return math.isfinite(_number(cell, ".")) or math.isfinite(_number(cell, ","))
 
 
 def _looks_like_number(cell: str) -> bool:
-    """Whether a cell is a number, or would be one without signs of percent, money and thousands."""
+    """Return whether a cell is a number, or would be one without signs of percent, money and thousands."""
     return math.isfinite(_number(cell.translate(_DRESS), "."))
 
 
 def _has_decimal_commas(table: Table) -> bool:
-    """Whether commas are decimal marks; ValueError where they may as well be signs of thousands."""
+    """Return whether commas are decimal marks; ValueError where they may as well be signs of thousands."""
     unread = [title for title in table.titles if np.isnan(table.numbers(title)).any()]
     table.load(*unread)
     doubt = None
@@ -191,7 +191,7 @@ def _has_decimal_commas(table: Table) -> bool:
 
 
 def _has_fractions(values: np.ndarray) -> bool:
-    """Whether a finite number among them is not whole."""
+    """Return whether a finite number among them is not whole."""
     found = values[np.isfinite(values)]
     return bool((found != np.floor(found)).any())
 
@@ -212,7 +212,7 @@ def _leave_out_untitled(table: Table) -> None:
 
 
 def _tells_rows_apart(values: np.ndarray, cells: list[str]) -> bool:
-    """Whether all cells differ, and are whole numbers or text."""
+    """Return whether all cells differ, and are whole numbers or text."""
     return len(set(cells)) == len(cells) and not _has_fractions(values)
 
 
@@ -220,7 +220,7 @@ def _tells_rows_apart(values: np.ndarray, cells: list[str]) -> bool:
 
 
 def counts_rows(values: np.ndarray) -> bool:
-    """Whether a column only counts its rows, from 0 or from 1."""
+    """Return whether a column only counts its rows, from 0 or from 1."""
     return len(values) > 2 and values[0] in (0, 1) and np.array_equal(values, np.arange(len(values)) + values[0])
 
 
@@ -240,7 +240,7 @@ def is_missing(table: Table, title: str) -> np.ndarray:
 
 
 def is_mostly_numbers(table: Table, title: str) -> bool:
-    """Whether more than half of the cells are numbers, or would be without signs of percent, money and thousands."""
+    """Return whether more than half of the cells are numbers, or would be without signs of percent, money and thousands."""
     counts = Counter(table.cells(title))
     return 2 * sum(count for cell, count in counts.items() if _looks_like_number(cell)) > len(table)
 

@@ -22,8 +22,8 @@ from fastbp.kernels.loss_arguments import read_label
 
 @intrinsic
 def written(typingctx, training):
-    """The address of the Network of a Training that is going to be written to; where the type says that an array of it is
-    read-only, the negative of that array's name, for `check_training` to refuse."""
+    """Return the address of the Network of a Training that is going to be written to; where the type says that an array of
+    it is read-only, the negative of that array's name, for `check_training` to refuse."""
     numbers = {"parameters": names.PARAMETERS, "gradients": names.GRADIENTS, "moments": names.MOMENTS}
     given = dict(zip(training.fields, training, strict=True))
     read_only = next((number for name, number in numbers.items() if not given[name].mutable), None)
@@ -49,7 +49,7 @@ def check_training(fault, network):
 
 @inner
 def as_float32(x):
-    """An Array of float32 with the dimensions of x."""
+    """Return an Array of float32 with the dimensions of x."""
     return Array(address=0, kind=FLOAT32, ndim=x.ndim, rows=0, columns=0, row_stride=0, column_stride=0, writable=0)
 
 
@@ -85,7 +85,7 @@ def check_some_rows(fault, x, order):
 
 @inner
 def check_labels(fault, y, classes):
-    """All labels in y are those of classes."""
+    """Return whether all labels in y are those of classes."""
     for i in range(y.rows):
         label = read_label(y.address + i * y.row_stride, y.kind)
         if label < 0 or label >= classes:
@@ -122,7 +122,7 @@ NO_RESULT = Result(0.0)
 
 @inner
 def weight_at(weights, i):
-    """The weight of sample i."""
+    """Return the weight of sample i."""
     return 1.0 if weights.kind == NOTHING else number_at(weights.address + i * weights.row_stride, weights.kind)
 
 
@@ -152,7 +152,7 @@ def check_targets(fault, t, y, weights):
 
 @inner
 def check_meaning(fault, t, y, weights):
-    """The cost can mean y, whose shape and labels are right: most costs take any numbers."""
+    """Return whether the cost can mean y, whose shape and labels are right: most costs take any numbers."""
     labels = t.takes_labels != 0 and y.ndim == 1
     return labels or t.least_target == -np.inf or check_targets(fault, t, y, weights)
 
@@ -209,7 +209,7 @@ def holding_checker(real):
 
 @inner
 def all_finite(x):
-    """Whether all numbers in the Array x are finite."""
+    """Return whether all numbers in the Array x are finite."""
     for i in range(x.rows):
         for j in range(x.columns):
             if not np.isfinite(number_at(x.address + i * x.row_stride + j * x.column_stride, x.kind)):

@@ -21,7 +21,7 @@ def cost_evaluator(real):
 
     @inner
     def gather(s, x, first, rows, target, stride):
-        """Rows of the Array at x, on this thread."""
+        """Copy rows of the Array at x to `target`, on this thread."""
         block = Gather(
             target=target,
             stride=stride,

@@ -119,7 +119,7 @@ def claim_jobs(queue, part, parts):
 
 @inner
 def is_trained(j):
-    """Whether all steps of the epoch at hand are made."""
+    """Return whether all steps of the epoch at hand are made."""
     return j.step == (j.epoch + 1) * j.steps_per_epoch
 
 

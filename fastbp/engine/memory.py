@@ -71,7 +71,8 @@ class Training(NamedTuple):
     workspace: np.ndarray
 
     def keeping(self, *owners: Any) -> Training:
-        """The same, which keeps those objects alive: so does its first array, also after a way through compiled code."""
+        """Return the same Training, keeping `owners` alive: so does its first array, also after a way through compiled
+        code."""
         record = np.asarray(Owned(self.network, owners))
         return type(self)(record, *self[1:])
 
@@ -88,7 +89,7 @@ class Training(NamedTuple):
 
 
 def refuse_replacing(self: Training, **arrays: np.ndarray) -> Training:
-    """In place of NamedTuple's: compiled code would not see other arrays."""
+    """Refuse `_replace` of a NamedTuple: compiled code would not see other arrays."""
     raise TypeError(f"training: got other arrays for {', '.join(arrays)}, expected none: write into those it has")
 
 
@@ -113,8 +114,8 @@ def __getattr__(name: str) -> type:
 
 
 def zeros_apart(shape: int | tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-    """Zeros on cache lines that hold nothing else (nor do their neighbours, which CPUs fetch along with them): a network
-    on one thread is 4-7 % slower where its vectors or blocks share a line with those of a network on another."""
+    """Return zeros on cache lines that hold nothing else (nor do their neighbours, which CPUs fetch along with them): a
+    network on one thread is 4-7 % slower where its vectors or blocks share a line with those of a network on another."""
     size = math.prod(shape if isinstance(shape, tuple) else (shape,)) * np.dtype(dtype).itemsize
     room = np.zeros(rounded_up(size, 2 * CACHE_LINE) + 2 * CACHE_LINE, np.uint8)
     first = -room.__array_interface__["data"][0] % (2 * CACHE_LINE)  # in half the time of room.ctypes.data
@@ -128,12 +129,12 @@ class Arena:
         self.size = CACHE_LINE
 
     def reserve(self, size: int) -> int:
-        """The offset of so many more bytes."""
+        """Reserve `size` more bytes; returns their offset."""
         offset, self.size = self.size, self.size + rounded_up(size, CACHE_LINE)
         return offset
 
     def allocate(self) -> tuple[np.ndarray, int]:
-        """The workspace, of zeros (uninitialised numbers may be slow ones), and the address of offset 0."""
+        """Return the workspace, of zeros (uninitialised numbers may be slow ones), and the address of offset 0."""
         workspace = np.zeros(self.size + CACHE_LINE, np.uint8)
         return workspace, rounded_up(workspace.ctypes.data, CACHE_LINE)
 
@@ -180,7 +181,7 @@ def set_fields(record: np.ndarray, places: dict[str, int], **values: float) -> N
 
 
 def make_training(specs: list[OperationSpec], state: StateArrays, batch_size: int) -> Training:
-    """A Training over `state`, with a workspace for minibatches of `batch_size` rows."""
+    """Return a Training over `state`, with a workspace for minibatches of `batch_size` rows."""
     dtype = state.parameters.dtype
     layout = Layout(specs, dtype, batch_size)
     workspace, base = layout.arena.allocate()
@@ -212,7 +213,7 @@ def make_training(specs: list[OperationSpec], state: StateArrays, batch_size: in
 
 
 def address_in(vector: np.ndarray, at: int) -> int:
-    """The address `at` bytes into the vector; 0 where it is empty."""
+    """Return the address `at` bytes into the vector; 0 where it is empty."""
     return int(vector.ctypes.data) + at if vector.size else 0
 
 
@@ -256,7 +257,7 @@ def fill_own(own: tuple, workspace: np.ndarray, at: int) -> None:
 
 
 def stored_buffer(layout: Layout, i: int) -> Buffer:
-    """What the derivative of layer i is computed from."""
+    """Return what the derivative of layer i is computed from."""
     return layout.z[i] or layout.outputs[i]
 
 

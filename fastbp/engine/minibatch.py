@@ -23,7 +23,7 @@ UINT8, INT64_KIND = INTEGER + 1, INTEGER + 6
 
 @inner
 def number_at(address, kind):
-    """The number of the given kind at `address`, as a float64."""
+    """Return the number of the given kind at `address`, as a float64."""
     if kind == FLOAT32:
         return np.float64(read(address, np.float32))
     if kind == FLOAT64:
@@ -35,7 +35,7 @@ def number_at(address, kind):
 
 @inner
 def row_number(order, order_stride, i):
-    """The i-th of the row numbers at `order`, int64 `order_stride` bytes apart; i itself where `order` is 0."""
+    """Return the i-th of the row numbers at `order`, int64 `order_stride` bytes apart; i itself where `order` is 0."""
     return i if order == 0 else read(order + order_stride * i, np.int64)
 
 

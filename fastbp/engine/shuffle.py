@@ -19,7 +19,7 @@ SHUFFLE_STREAM = 1 << 32  # of epoch 0; apart from the streams of the layers' in
 
 @inner
 def philox(counter, key0, key1):
-    """The four random numbers of one value of the counter."""
+    """Return the four random numbers of one value of the counter."""
     a, b, c, d = np.uint64(counter), np.uint64(0), np.uint64(0), np.uint64(0)
     for _ in range(ROUNDS):
         a, b, c, d = high_product(M1, c) ^ b ^ key0, M1 * c, high_product(M0, a) ^ d ^ key1, M0 * a

@@ -36,7 +36,7 @@ class Slice(NamedTuple):
 
 @inner
 def slice_of(network, x, y, weights, order, order_stride, rows, out):
-    """A Slice of all `rows` rows."""
+    """Return a Slice of all `rows` rows."""
     return Slice(
         network=network,
         x=x,
@@ -100,13 +100,13 @@ def run_chunks(args, rows_code, threads, region):
 
 @inner
 def account_of_minibatches(code, network, rows, flops):
-    """The Account of a code that goes over minibatches of `rows` rows, `flops` floating-point operations each."""
+    """Return the Account of a code that goes over minibatches of `rows` rows, `flops` floating-point operations each."""
     return call(account_of(), (code ^ network, rows, 0, 0, int(flops * rows)))
 
 
 @inner
 def team_size(t, rows, flops, region):
-    """How many threads are of use to minibatches of `rows` rows, in `flops` floating-point operations altogether."""
+    """Return how many threads are of use to minibatches of `rows` rows, in `flops` floating-point operations altogether."""
     if region == 0 or flops < SERIAL_BELOW:
         return 1
     return min(threads_now(region), most_parts(shareable(t.largest_flops, rows)))

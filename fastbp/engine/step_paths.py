@@ -28,14 +28,14 @@ def sharing(network, region, threads):
 
 
 def threads_of(training: Training, region: int) -> list[int]:
-    """The number of threads that train, then how many of them share each operation."""
+    """Return the number of threads that train, then how many of them share each operation."""
     threads = np.zeros(len(training.operations) + 1, np.int64)
     call_code(sharing.of().resolve(), training.network.ctypes.data, region, threads.ctypes.data)
     return [int(n) for n in threads]
 
 
 def path_of(training: Training, number: int, work: str, parts: int) -> Path:
-    """The Path of an operation's product in "forward", "backward" or "gradient"; its `k` is 0 if it has none.
+    """Return the Path of an operation's product in "forward", "backward" or "gradient"; its `k` is 0 if it has none.
 
     All else that belongs to that work is done: after it the Training is only good for more questions of this kind.
     """

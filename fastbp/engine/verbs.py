@@ -164,7 +164,7 @@ def step_code(real):
 
 @kernel
 def forward(training, x, out=None):
-    """The output (K, outputs) of a forward pass of training over x (K, inputs), after which `backward` may follow.
+    """Return the output (K, outputs) of a forward pass of training over x (K, inputs), after which `backward` may follow.
 
     x: real numbers of any dtype and strides. Dropout acts. More rows than batch_size: as `predict`, and no `backward`.
     out: of the network's dtype, overwritten, allocated when None. Returns out. Raises ShapeError (a ValueError) or
@@ -180,7 +180,7 @@ def forward(training, x, out=None):
 
 @kernel
 def predict(training, x, out=None):
-    """The output (rows, outputs) for x (rows, inputs), any number of rows, without dropout; otherwise as `forward`."""
+    """Return the output (rows, outputs) for x (rows, inputs), any number of rows, without dropout; otherwise as `forward`."""
     result = output(out, training.parameters, extent(x, 0), training.network[OUTPUTS])
     fault, network = on_stack(CLEAR), address_of(training.network)
     call(forward_code(training.parameters), (network, describe(x), describe(result), 0, region(), fault))
@@ -191,7 +191,7 @@ def predict(training, x, out=None):
 
 @kernel
 def backward(training, delta, input_delta=None):
-    """All gradients, into `training.gradients`, from delta = dC/d(output) (K, outputs) of the last `forward`.
+    """Write all gradients, into `training.gradients`, from delta = dC/d(output) (K, outputs) of the last `forward`.
 
     input_delta (K, inputs) gets dC/dx; None: it is not computed. Raises ShapeError or DtypeError.
     """
@@ -252,7 +252,7 @@ def train_epoch(training, x, y, order=None, sample_weight=None):
 
 @kernel
 def evaluate(training, x, y, sample_weight=None):
-    """The mean cost over x (rows, inputs) and y, any number of rows, without training. Arguments as `train_step`."""
+    """Return the mean cost over x (rows, inputs) and y, any number of rows, without training. Arguments as `train_step`."""
     cost, fault = on_stack(Result(0.0)), on_stack(CLEAR)
     block = VerbArguments(
         network=address_of(training.network), x=describe(x), y=describe(y), weights=describe(sample_weight),

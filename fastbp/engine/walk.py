@@ -30,7 +30,7 @@ AT_TRAINS, AT_UPDATES = (NETWORK[name] for name in ("trains", "updates"))
 
 @inner
 def now(t):
-    """Ticks, where somebody counts them."""
+    """Return ticks, or 0 where no clock is set."""
     return ticks() if t.clock != 0 else 0
 
 
@@ -44,13 +44,13 @@ def count(t, operation, work, began):
 
 @inner
 def has_raised(network):
-    """Whether a function of the user's has raised something in the call at hand."""
+    """Return whether a function of the user's has raised something in the call at hand."""
     return read(network + AT_RAISED, np.int64) != 0
 
 
 @inner
 def take_back_forward(t):
-    """As if the last forward pass of training had not been made."""
+    """Uncount the last forward pass of training."""
     write(t.counters + 8, read(t.counters + 8, np.int64) - 1)
 
 
@@ -61,7 +61,7 @@ def last_operation(t):
 
 @code_per_dtype
 def forward(real):
-    """forward(network, trains, region): the outputs of all operations for the minibatch that the network holds."""
+    """forward(network, trains, region): write the outputs of all operations for the minibatch that the network holds."""
 
     def forward(network, trains, region):
         t = fetch(Network, network)
@@ -82,8 +82,8 @@ def forward(real):
 
 @code_per_dtype
 def backward(real):
-    """backward(network, updates, region): from the delta of the last operation, which is dC/d(output), all gradients; or, if
-    `updates`, the update of each operation's parameters as soon as the delta below no longer needs them."""
+    """backward(network, updates, region): store all gradients, from the delta of the last operation, dC/d(output); or, if
+    `updates`, update each operation's parameters as soon as the delta below no longer needs them."""
     size = real.bitwidth // 8
 
     @inner
@@ -126,12 +126,12 @@ def backward(real):
 
 @code_per_dtype
 def update(real):
-    """update(network, region): one step of the optimizer over the flat vectors."""
+    """update(network, region): make one step of the optimizer over the flat vectors."""
     size, norm_of = real.bitwidth // 8, norm_maker(real)
 
     @inner
     def clipping_scale(t, region):
-        """What the gradient is multiplied by so that its norm is at most clip_norm; 1 where it is already."""
+        """Return what the gradient is multiplied by so that its norm is at most clip_norm; 1 where it is already."""
         if t.clip_norm == np.inf:
             return 1.0
         norm = norm_of(t.gradients, t.size, region)

@@ -76,7 +76,7 @@ class Memory(NamedTuple):
 
 @functools.cache
 def planner(real):
-    """The decisions for one dtype: tile_width, packs_a, packs_b, rows_shared, work_layout.
+    """Return the decisions for one dtype: tile_width, packs_a, packs_b, rows_shared, work_layout.
 
     What was measured stands in fastbp/gemm/README.md.
     """
@@ -85,34 +85,36 @@ def planner(real):
 
     @inner
     def tile_width(left):
-        """The columns of the next tile of a strip. A tile of one vector waits for its multiply-adds, so two of two vectors are
-        better than one of three and one of one: 64 columns at 88 % of the peak instead of 83."""
+        """Return the columns of the next tile of a strip. A tile of one vector waits for its multiply-adds, so two of two
+        vectors are better than one of three and one of one: 64 columns at 88 % of the peak instead of 83."""
         return NR - lanes if 2 * lanes < NR < left <= NR + lanes else min(NR, left)
 
     @inner
     def packs_a(p, n):
-        """Whether to pack A: where a panel is read often, or its rows lie 4,096 bytes apart, in one set of the L1 cache."""
+        """Return whether to pack A: where a panel is read often, or its rows lie 4,096 bytes apart, in one set of the L1
+        cache."""
         if p.ars != size and p.acs != size:
             return False
         return (n >= 256 and p.ars == size) or (p.acs == size and p.ars % 4096 == 0 and n > NR)
 
     @inner
     def packs_b(p, m):
-        """Whether to pack B: where it must be transposed, is read often enough, does not stay in L2 from block to block, or has
-        its rows on pages of their own, which the hardware does not fetch ahead, but the tile that packs does."""
+        """Return whether to pack B: where it must be transposed, is read often enough, does not stay in L2 from block to
+        block, or has its rows on pages of their own, which the hardware does not fetch ahead, but the tile that packs does."""
         often = m > 8 * MR or (m > MR and p.k > KC) or (m >= MR and p.brs > 4096)
         return p.bcs != size or often or (not masked_loads and p.n % lanes != 0)
 
     @inner
     def cost_of(p, parts, across):
-        """What the largest part costs when `across` parts share the rows, in multiply-adds for each step of k."""
+        """Return what the largest part costs when `across` parts share the rows, in multiply-adds for each step of k."""
         rows = share(p.m, MR, 0, across)[1]
         columns = round_up(share(p.n, line, 0, parts // across)[1], lanes)
         return rows * columns + 12.0 * rows + (12.0 if p.bcs == size else 24.0) * columns
 
     @inner
     def rows_shared(p, parts):
-        """The number of parts that share the rows: in the cheapest grid, or in the caller's if that costs little more."""
+        """Return the number of parts that share the rows: in the cheapest grid, or in the caller's if that costs little
+        more."""
         best, best_cost = 1, np.inf
         for across in range(1, parts + 1):
             cost = cost_of(p, parts, across) if parts % across == 0 else np.inf
@@ -149,7 +151,7 @@ def work_bytes(real):
 
 
 def work_bound(real, m, n, k):
-    """The most that work_bytes can be for products up to these sizes, shared by any number of parts."""
+    """Return the most that work_bytes can be for products up to these sizes, shared by any number of parts."""
     size, lanes, MR, _, KC, MC, NC = blocks_for(real)
     depth = rounded_up(min(k, KC), lanes)
     a_bytes = (min(m, MC) + MR) * (size * depth + CACHE_LINE) + 2 * CACHE_LINE
@@ -158,7 +160,7 @@ def work_bound(real, m, n, k):
 
 
 def strip_bytes(real) -> int:
-    """The memory in which each part keeps a strip of a C that is not stored."""
+    """Return the memory in which each part keeps a strip of a C that is not stored."""
     size, _, MR, _, _, _, NC = blocks_for(real)
     return size * MR * NC
 

@@ -33,7 +33,7 @@ FMA = SSE2._replace(name="fma", fma=True)  # and nothing else that one may count
 
 @functools.cache
 def target_isa() -> Isa:
-    """The instruction set of the CPU that numba compiles for."""
+    """Return the instruction set of the CPU that numba compiles for."""
     features = target_features()
     if platform.machine().lower() in ("arm64", "aarch64"):
         return NEON
@@ -57,7 +57,7 @@ class Blocks(NamedTuple):
 
 
 def blocks_for(real) -> Blocks:
-    """The blocks for numba's float32 or float64."""
+    """Return the blocks for numba's float32 or float64."""
     isa, size = target_isa(), real.bitwidth // 8
     lanes, KC = isa.vector_bytes // size, isa.kc_bytes // size
     NR = isa.vectors * lanes

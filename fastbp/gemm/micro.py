@@ -69,11 +69,11 @@ class Vectors:
         )
 
     def broadcast(self, place):
-        """Every lane the element at `place`."""
+        """Return the element at `place` in every lane."""
         return self.splat(self.builder.load(self.builder.bitcast(place, self.element.as_pointer()), align=1))
 
     def before(self, n, vector):
-        """The mask of the lanes of vector number `vector` that lie before column n."""
+        """Return the mask of the lanes of vector number `vector` that lie before column n."""
         columns = ir.Constant(ir.VectorType(I32, self.lanes), [vector * self.lanes + i for i in range(self.lanes)])
         return self.builder.icmp_signed(">", self.splat(self.builder.trunc(n, I32), I32), columns)
 
@@ -115,7 +115,7 @@ class Tile:
         return [self.bd.select(self.bd.icmp_signed("<", I64(i), self.m), I64(i), last) for i in range(self.rows)]
 
     def merge(self, *sources):
-        """A phi a cell, from pairs of a block and its values."""
+        """Return a phi a cell, from pairs of a block and its values."""
         merged = {}
         for cell in self.cells:
             merged[cell] = self.bd.phi(self.v.type)
@@ -161,7 +161,7 @@ class Tile:
         return {(i, j): v.fma(a[i], b[j], sums[i, j]) for i, j in self.cells}
 
     def fill_panel(self, k, b_row, b):
-        """The first tile of a panel streams B from the user's rows and leaves it packed for the tiles below."""
+        """Let the first tile of a panel fill it: it streams B from the user's rows and leaves it packed for the tiles below."""
         bd, v = self.bd, self.v
         ahead = bd.gep(b_row, [bd.mul(self.brs, I64(8))])
         panel_row = self.at(self.panel, bd.mul(k, I64(self.vectors * v.lanes * v.size)))
@@ -174,7 +174,7 @@ class Tile:
 
 
 def tile_function(module, real, isa, shape):
-    """The tile of that shape in `module`, emitted when it is not there yet."""
+    """Return the tile of that shape in `module`, emitted when it is not there yet."""
     name = f"fastbp.tile.{real}.{'.'.join(str(int(x)) for x in shape)}"
     if name in module.globals:
         return module.globals[name]
@@ -198,7 +198,7 @@ class Shape(NamedTuple):
 
 
 def shapes(isa, lanes):
-    """Every tile of an instruction set, so ordered that the first whose `above_m` and `above_n` hold is the one."""
+    """Return every tile of an instruction set, so ordered that the first whose `above_m` and `above_n` hold is the one."""
     for fills_panel in (True, False):
         for vectors in range(isa.vectors, 0, -1):
             for rows, above_m in zip(isa.row_counts[::-1], (*isa.row_counts[-2::-1], 0), strict=True):
@@ -210,7 +210,7 @@ def shapes(isa, lanes):
 
 
 def tile(real):
-    """The intrinsic that runs the smallest tile of fitting shape; the contract is at the top of the file."""
+    """Return the intrinsic that runs the smallest tile of fitting shape; the contract is at the top of the file."""
     isa, lanes = target_isa(), blocks_for(real).lanes
 
     def fits(bd, shape, m, n, panel):

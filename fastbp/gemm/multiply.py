@@ -21,8 +21,8 @@ STACK_BYTES = 32768  # what a product may pack into without allocating
 
 @inner
 def product_of(a, b, c, size, accumulate, finish, finish_args):
-    """The Product of matrices, c's rows and b's rows or columns contiguous. A stride of b along an axis of length 1 is never
-    used and may be any number; here it is that of contiguous elements."""
+    """Return the Product of matrices, c's rows and b's rows or columns contiguous. A stride of b along an axis of length 1
+    is never used and may be any number; here it is that of contiguous elements."""
     brs, bcs = size if b.rows <= 1 < b.columns else b.row_stride, size if b.columns <= 1 else b.column_stride
     return Product(
         a=a.address,

@@ -19,7 +19,7 @@ from fastbp.parallel.parts import CACHE_LINE
 
 
 def vector_copy(real, lanes):
-    """The intrinsic that copies one vector from `source` to `target`, zero past its first n elements."""
+    """Return the intrinsic that copies one vector from `source` to `target`, zero past its first n elements."""
 
     @intrinsic
     def copy(typingctx, target, source, n):
@@ -47,7 +47,7 @@ def transposed(v, rows):
 
 
 def block_transpose(real, lanes):
-    """The intrinsic that transposes up to lanes x lanes elements; `lanes` rows of the target are always written."""
+    """Return the intrinsic that transposes up to lanes x lanes elements; `lanes` rows of the target are always written."""
 
     @intrinsic
     def transpose(typingctx, target, target_stride, source, source_stride, columns, rows):

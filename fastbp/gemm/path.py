@@ -41,7 +41,7 @@ class Path(NamedTuple):
 
 
 def tile_extents(real) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The rows that the tile for 0, 1 .. MR rows computes, and the columns of that for 0, 1 .. NR."""
+    """Return the rows that the tile for 0, 1 .. MR rows computes, and the columns of that for 0, 1 .. NR."""
     isa, blocks = target_isa(), blocks_for(real)
 
     def tile_for(m, n):

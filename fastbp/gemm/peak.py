@@ -41,14 +41,14 @@ TICKS = Burst._fields.index("ticks")
 
 
 def accumulators() -> int:
-    """The number of accumulators of the largest tile: more than multiply-adds are under way at once."""
+    """Return the number of accumulators of the largest tile: more than multiply-adds are under way at once."""
     isa = target_isa()
     return isa.row_counts[-1] * isa.vectors
 
 
 def chains(real, reads):
-    """The intrinsic chains(source, turns, sums): a multiply-add for each accumulator at every turn, of what it `reads` from
-    one end of `source` to the other, or of a register; the accumulators are added into the vector at `sums`."""
+    """Return the intrinsic chains(source, turns, sums): a multiply-add for each accumulator at every turn, of what it
+    `reads` from one end of `source` to the other, or of a register; the accumulators are added into the vector at `sums`."""
     isa, lanes = target_isa(), blocks_for(real).lanes
 
     def turn_of(v, row, accumulated, half):
@@ -167,10 +167,10 @@ def ticks_now():
 
 @functools.cache
 def seconds_per_tick() -> float:
-    """The length of a tick of the processor's clock, by the system's over some hundredths of a second."""
+    """Return the length of a tick of the processor's clock, by the system's over some hundredths of a second."""
 
     def together() -> tuple[float, int]:
-        """Both clocks at one moment, by the fastest of several readings."""
+        """Return both clocks at one moment, by the fastest of several readings."""
         readings = [(time.perf_counter(), call_code(now), time.perf_counter()) for _ in range(20)]
         before, tick, after = min(readings, key=lambda reading: reading[2] - reading[0])
         return (before + after) / 2, tick
@@ -243,7 +243,7 @@ def turns_per_second(body: int) -> float:
 
 @functools.cache
 def read_bandwidth(threads: int) -> float:
-    """Bytes that `threads` threads read from memory in a second, from one end of an array to the other."""
+    """Return bytes that `threads` threads read from memory in a second, from one end of an array to the other."""
     source = np.ones(READ_BYTES, np.uint8)
     turn_bytes = accumulators() * target_isa().vector_bytes
     turns = READ_BYTES // turn_bytes // threads

@@ -33,9 +33,9 @@ CALL_SECONDS, TEAM_CALL_SECONDS = 0.1e-6, 0.7e-6  # dealing an operation's work 
 
 
 def explain(net: Network, batch_size: int, *, loss: Any, optimizer: Any) -> Explanation:
-    """Where the time of a step goes: a copy of `net` is trained for about a second on shuffled random rows, at a learning
-    rate of 0. What it takes to wake the threads, once for many steps, is left out; the clock itself costs some hundredths
-    of a microsecond a row of the table."""
+    """Return where the time of a step goes. A copy of `net` is trained for about a second on shuffled random rows, at a
+    learning rate of 0. What it takes to wake the threads, once for many steps, is left out; the clock itself costs some
+    hundredths of a microsecond a row of the table."""
     usual = "softmax_cross_entropy" if net.outputs > 1 else "mean_squared_error"
     loss, optimizer = losses.as_loss(usual if loss is None else loss), optimizers.as_optimizer(optimizer)
     batch_size = whole_number("batch_size", batch_size, at_least=1)
@@ -55,7 +55,7 @@ def explain(net: Network, batch_size: int, *, loss: Any, optimizer: Any) -> Expl
 
 
 def rows_of(trial: Trial, clock: np.ndarray) -> Iterator[Row]:
-    """The rows of a step, in the order in which it does them, but for the last two."""
+    """Yield the rows of a step, in the order in which it does them, but for the last two."""
     K, size, rest = trial.batch_size, trial.size, clock[3 * len(trial.records) :]
     last = trial.records[-1]
     yield plain_row(trial, "minibatch", 2 * K * trial.net.inputs * size, rest[MINIBATCH], "copying rows")
@@ -75,7 +75,7 @@ def rows_of(trial: Trial, clock: np.ndarray) -> Iterator[Row]:
 
 
 def plain_row(trial: Trial, work: str, traffic: float, seconds: float, bound: str = "functions of elements") -> Row:
-    """What a step does besides its operations."""
+    """Return what a step does besides its operations."""
     limit = trial.memory_seconds(traffic, trial.team)
     return Row("", work, 0.0, traffic, limit, float(seconds), bound="memory" if limit else bound)
 
@@ -102,7 +102,7 @@ def operation_row(trial: Trial, i: int, work: int, clock: np.ndarray) -> Row:
 
 
 def elements(trial: Trial, o: Operation, work: int, path: Path | None) -> int:
-    """How many an operation's work reads and writes at least."""
+    """Return how many an operation's work reads and writes at least."""
     x, out, parameters = trial.batch_size * o.inputs, trial.batch_size * o.outputs, o.parameter_count
     if work == FORWARD:
         return x + parameters + (2 * out if o.z else out)
@@ -119,7 +119,7 @@ def elements(trial: Trial, o: Operation, work: int, path: Path | None) -> int:
 
 
 def bound(trial: Trial, row: Row, path: Path, layer: NetworkLayer) -> str:
-    """In a few words, what takes most of a product's time besides the multiply-adds that somebody asked for."""
+    """Return in a few words what takes most of a product's time besides the multiply-adds themselves."""
     ideal, seconds = trial.seconds_of(row.flops, row.threads), row.seconds
     if ideal * row.threads / trial.team >= ARITHMETIC * seconds:
         return "arithmetic"
@@ -131,7 +131,7 @@ def bound(trial: Trial, row: Row, path: Path, layer: NetworkLayer) -> str:
 
 
 def estimates(trial: Trial, row: Row, path: Path, layer: NetworkLayer, ideal: float) -> dict[str, float]:
-    """Seconds lost to each cause; `ideal`: those of the arithmetic alone."""
+    """Return seconds lost to each cause; `ideal`: those of the arithmetic alone."""
     tiles = ideal * path.cells / (path.m * path.n)
     largest_part = path.rows * path.columns
     packed = path.packs_a * path.rows + path.packs_b * path.columns

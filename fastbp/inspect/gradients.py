@@ -11,7 +11,8 @@ from fastbp.network.network import Network
 
 
 def check_gradients(net: Network, x: Any, y: Any, loss: Any, samples: int = 100) -> float:
-    """The largest |gradient - central difference| / max(1, |gradient|, |difference|) over `samples` of the parameters.
+    """Return the largest |gradient - central difference| / max(1, |gradient|, |difference|) over `samples` of the
+    parameters.
 
     The parameters are spread evenly over the flat vector and left as they were; `net.gradients` holds the gradients. Made
     for float64, where a right gradient gives some 1e-8; dropout must be absent, or every pass draws another mask.

@@ -39,7 +39,7 @@ class Trial:
         self.block = slice_block(self.training, x=self.x, y=self.y)
 
     def run(self, count: int) -> np.ndarray:
-        """The seconds a step that each work takes in `count` steps on shuffled rows."""
+        """Return the seconds a step that each work takes in `count` steps on shuffled rows."""
         order = np.random.default_rng(0).permutation(np.resize(np.arange(len(self.x)), count * self.batch_size))
         clock = np.zeros(3 * len(self.records) + STEP + 1, np.int64)
         set_fields(self.training.network, NETWORK, clock=clock.ctypes.data)
@@ -54,7 +54,7 @@ class Trial:
         return clock * (seconds_per_tick() / count)
 
     def fastest_run(self) -> np.ndarray:
-        """The seconds a step that each work takes, and at the end the whole step, in the fastest of several runs."""
+        """Return the seconds a step that each work takes, and at the end the whole step, in the fastest of several runs."""
         self.run(1)  # compiles
         runs, count = [self.run(1)], 1
         end = time.perf_counter() + SECONDS
@@ -65,20 +65,21 @@ class Trial:
         return min(runs, key=lambda run: run[-1])
 
     def limit(self, flops: float, traffic: float, threads: int) -> float:
-        """Seconds that the machine needs at least."""
+        """Return seconds that the machine needs at least."""
         return max(self.seconds_of(flops, threads), self.memory_seconds(traffic, threads))
 
     def seconds_of(self, flops: float, threads: int) -> float:
-        """At the peak of so many threads."""
+        """Return the seconds that `flops` take at the peak of `threads` threads."""
         return flops / fma_peak(self.net.dtype, threads) if flops else 0.0
 
     def memory_seconds(self, traffic: float, threads: int) -> float:
-        """Of moving so many bytes from and to memory; 0 where the caches may hold them from step to step."""
+        """Return the seconds of moving `traffic` bytes from and to memory; 0 where the caches may hold them from step to
+        step."""
         return traffic / read_bandwidth(threads) if traffic > CACHE_BYTES else 0.0
 
 
 def random_samples(net: Network, loss: losses.Loss, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """x of normal numbers, and y of the kind that the loss takes: labels, or numbers from 0 to 1."""
+    """Return x of normal numbers, and y of the kind that the loss takes: labels, or numbers from 0 to 1."""
     rng, rows = np.random.default_rng(0), max(batch_size, DATA_BYTES // (net.inputs * net.dtype.itemsize))
     x = rng.standard_normal((min(rows, 10_000 + batch_size), net.inputs), net.dtype)
     if loss.takes_labels:

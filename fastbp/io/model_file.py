@@ -22,7 +22,7 @@ def save(net: Network, path: str | os.PathLike, metadata: dict[str, Any]) -> Non
 
 
 def content_of(net: Network, metadata: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The tensors of a model file, and what stands beside them."""
+    """Return the tensors of a model file, and what stands beside them."""
     check_named("save", net.layers)
     content = {
         "layers": [architecture_of(layer) for layer in net.layers],
@@ -44,7 +44,7 @@ def named_tensors(net: Network) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def load(cls: Any, path: str | os.PathLike) -> Any:
-    """The network in a file; ValueError, with the path, where it is none or is damaged."""
+    """Return the network in a file; ValueError, with the path, where it is none or is damaged."""
     tensors, content = safetensors.read(path)
     try:
         dtype, seed = safetensors.entry(content, "dtype", str), safetensors.entry(content, "seed", int)
@@ -92,12 +92,12 @@ def set_parameters(net: Network, tensors: Mapping[str, np.ndarray]) -> None:
 
 
 def architecture_of(layer: NetworkLayer) -> dict[str, Any]:
-    """What a file says of a layer."""
+    """Return what a file says of a layer."""
     return {"kind": type(layer).__name__, **layer.settings()}
 
 
 def layer_from(said: Any) -> Layer:
-    """The layer that a file says."""
+    """Return the layer that a file says."""
     kind = safetensors.entry(said, "kind", str)
     known = kinds()
     if kind not in known:
@@ -108,7 +108,7 @@ def layer_from(said: Any) -> Layer:
 
 
 def kinds() -> dict[str, type[Layer]]:
-    """The classes of layers that a file can name."""
+    """Return the classes of layers that a file can name."""
     found = [getattr(layers, name) for name in layers.__all__]
     classes = (kind for kind in found if isinstance(kind, type) and issubclass(kind, Layer))
     return {kind.__name__: kind for kind in classes if kind.SETTINGS is not None}

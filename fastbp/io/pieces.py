@@ -24,7 +24,7 @@ Part = Linear | Dropout
 
 
 def assemble(cls: Any, parts: Sequence[Part], dtype: Any, seed: int | None) -> Any:
-    """A Sequential of copies of the parts; without a dtype it is float64 if any parameter is, else float32.
+    """Return a Sequential of copies of the parts; without a dtype it is float64 if any parameter is, else float32.
 
     ValueError, with the name, for shapes that do not chain and for numbers that are not finite in that dtype.
     """
@@ -43,7 +43,7 @@ def assemble(cls: Any, parts: Sequence[Part], dtype: Any, seed: int | None) -> A
 
 
 def layer_of(part: Part) -> Dense | Dropout:
-    """The layer, its parameters still zeros."""
+    """Return the layer, its parameters still zeros."""
     if isinstance(part, Dropout):
         return part
     outputs, inputs = part.weight.shape
@@ -51,7 +51,7 @@ def layer_of(part: Part) -> Dense | Dropout:
 
 
 def check_shapes(linear: Sequence[Linear]) -> None:
-    """Matrices that chain, and a bias for each of their rows."""
+    """ValueError unless matrices chain, and a bias has an entry for each row of its matrix."""
     before: Linear | None = None
     for part in linear:
         shape = part.weight.shape

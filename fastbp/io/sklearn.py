@@ -21,7 +21,7 @@ NAMES: dict[Any, str] = {"identity": "identity", "sigmoid": "logistic", "tanh": 
 
 
 def require_sklearn() -> ModuleType:
-    """scikit-learn's neural networks; ImportError with the line that installs it."""
+    """Import scikit-learn's neural networks; ImportError with the line that installs it."""
     for module in ("sklearn.neural_network", "sklearn.preprocessing", "sklearn"):
         sklearn = require(module, "to_sklearn needs scikit-learn", "sklearn")
     return sklearn
@@ -31,7 +31,7 @@ def require_sklearn() -> ModuleType:
 
 
 def parts_of(mlp: Any) -> list[Linear]:
-    """The layers of a fitted MLPClassifier or MLPRegressor; the last one without the activation of its output."""
+    """Return the layers of a fitted MLPClassifier or MLPRegressor; the last one without the activation of its output."""
     if not all(hasattr(mlp, name) for name in ("coefs_", "intercepts_", "activation")):
         raise ValueError(f"mlp: got {type(mlp).__name__}, expected a fitted MLPClassifier or MLPRegressor")
     known = {theirs: ours for ours, theirs in NAMES.items()}
@@ -53,7 +53,8 @@ def parts_of(mlp: Any) -> list[Linear]:
 
 
 def estimator_of(layers: Sequence[NetworkLayer], classes: Any, multilabel: bool) -> Any:
-    """A fitted MLPRegressor, or the MLPClassifier of `classes` or of several labels a row; see `Sequential.to_sklearn`."""
+    """Return a fitted MLPRegressor, or the MLPClassifier of `classes` or of several labels a row; see
+    `Sequential.to_sklearn`."""
     check_named("to_sklearn", layers, activations=False)
     check_known("to_sklearn", "scikit-learn", layers, (Dense, Dropout))  # a dropout does nothing there
     dense: list[Any] = [layer for layer in layers if layer.tensors]
@@ -74,7 +75,7 @@ def estimator_of(layers: Sequence[NetworkLayer], classes: Any, multilabel: bool)
 
 
 def hidden_activation(dense: Sequence[Dense]) -> str:
-    """scikit-learn's name of the activation that all hidden layers have."""
+    """Return scikit-learn's name of the activation that all hidden layers have."""
     used = {layer.activation: layer for layer in dense[:-1]}
     for activation, layer in used.items():
         if activation not in NAMES:
@@ -87,14 +88,15 @@ def hidden_activation(dense: Sequence[Dense]) -> str:
 
 
 def check_output(last: Dense, sigmoid: bool) -> None:
-    """The last layer gives what scikit-learn applies its own function to; with `sigmoid` it may have applied that itself."""
+    """ValueError unless the last layer is linear, because scikit-learn applies the output function; with `sigmoid` it may
+    also end in one."""
     expected = ("identity", "sigmoid") if sigmoid else ("identity",)
     if last.activation not in expected:
         raise ValueError(f"to_sklearn: got {last!r} as the last layer, expected activation {' or '.join(expected)}")
 
 
 def targets_of(classes: Any, multilabel: bool, outputs: int) -> np.ndarray | None:
-    """What scikit-learn learns its classes from: labels, rows with several labels, or None in a regression."""
+    """Return what scikit-learn learns its classes from: labels, rows with several labels, or None in a regression."""
     if multilabel:
         if classes is not None or outputs == 1:
             raise ValueError(
@@ -112,13 +114,13 @@ def targets_of(classes: Any, multilabel: bool, outputs: int) -> np.ndarray | Non
 
 
 def parameters_of(dense: Sequence[Dense]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Copies of the weights, (n, m) in scikit-learn, and of the biases."""
+    """Return copies of the weights, (n, m) in scikit-learn, and of the biases."""
     biases = [np.zeros(layer.outputs, layer.weight.dtype) if layer.bias is None else layer.bias for layer in dense]
     return [layer.weight.T.copy(order="C") for layer in dense], [bias.copy() for bias in biases]
 
 
 def fitted(mlp: Any, weights: list[np.ndarray], biases: list[np.ndarray], output: str) -> Any:
-    """The estimator with what its `fit` would leave, after no epoch: `partial_fit` goes on."""
+    """Return the estimator with what its `fit` would leave, after no epoch: `partial_fit` goes on."""
     mlp.coefs_, mlp.intercepts_, mlp.out_activation_ = weights, biases, output
     mlp.n_features_in_, mlp.n_outputs_, mlp.n_layers_ = len(weights[0]), len(biases[-1]), len(weights) + 1
     mlp.n_iter_, mlp.t_, mlp.loss_, mlp.best_loss_, mlp.loss_curve_ = 0, 0, np.inf, np.inf, []

@@ -24,7 +24,7 @@ NAMES: dict[type, dict[str, str]] = {Dense: {"weight": "weight", "bias": "bias"}
 
 
 def module_numbers(layers: Sequence[NetworkLayer]) -> Iterator[tuple[int, NetworkLayer]]:
-    """Each layer with its place in a torch.nn.Sequential, where an activation other than identity has one of its own."""
+    """Yield each layer with its place in a torch.nn.Sequential, where an activation other than identity has one of its own."""
     place = 0
     for layer in layers:
         yield place, layer
@@ -32,7 +32,7 @@ def module_numbers(layers: Sequence[NetworkLayer]) -> Iterator[tuple[int, Networ
 
 
 def state_dict(net: Network, prefix: str) -> dict[str, np.ndarray]:
-    """Copies of all tensors, in C order, by PyTorch's names."""
+    """Return copies of all tensors, in C order, by PyTorch's names."""
     check_named("state_dict", net.layers, activations=False)
     check_known("state_dict", "PyTorch", net.layers, NAMES)
     tensors, vectors = {}, Vectors(net.parameters, net.statistics)
@@ -45,7 +45,7 @@ def state_dict(net: Network, prefix: str) -> dict[str, np.ndarray]:
 
 
 def read(source: Any, activation: Any, modules: Sequence[str] | None, prefix: str) -> list[Linear]:
-    """The dense layers of a mapping, or of a file that holds one; see `Sequential.from_state_dict`."""
+    """Return the dense layers of a mapping, or of a file that holds one; see `Sequential.from_state_dict`."""
     tensors, ordered = source, True
     if isinstance(source, str | os.PathLike):
         tensors, ordered = read_file(Path(source))
@@ -63,7 +63,7 @@ def read(source: Any, activation: Any, modules: Sequence[str] | None, prefix: st
 
 
 def read_file(path: Path) -> tuple[Any, bool]:
-    """What a file holds, and whether in the order of the modules: safetensors keeps none."""
+    """Return what a file holds, and whether in the order of the modules: safetensors keeps none."""
     if path.suffix == ".safetensors":
         return safetensors.read_plain(path), False
     if path.suffix in (".pt", ".pth"):
@@ -72,7 +72,7 @@ def read_file(path: Path) -> tuple[Any, bool]:
 
 
 def by_module(tensors: Mapping, prefix: str, modules: Sequence[str] | None) -> dict[str, dict[str, np.ndarray]]:
-    """The "weight" and "bias" of each module asked for, by its name without the prefix."""
+    """Return the "weight" and "bias" of each module asked for, by its name without the prefix."""
     found: dict[str, dict[str, np.ndarray]] = {}
     for name, tensor in tensors.items():
         if not str(name).startswith(prefix):
@@ -92,7 +92,7 @@ def by_module(tensors: Mapping, prefix: str, modules: Sequence[str] | None) -> d
 
 
 def in_order(modules: list[str], ordered: bool) -> list[str]:
-    """By their numbers where these alone tell the names apart (0, 2, 10; fc1, fc2), else as they come."""
+    """Return the names by their numbers where these alone tell them apart (0, 2, 10; fc1, fc2), else as they come."""
     if len({re.sub(r"\d+", "#", module) for module in modules}) == 1:
         return sorted(modules, key=lambda module: [int(number) for number in re.findall(r"\d+", module)])
     if not ordered:
@@ -101,7 +101,8 @@ def in_order(modules: list[str], ordered: bool) -> list[str]:
 
 
 def activation_of_each(activation: Any, count: int) -> list[Any]:
-    """One name stands for all layers but the last, which has none then; a list has one for every layer."""
+    """Return an activation for each layer: one name stands for all but the last, which has none then; a list has one for
+    every layer."""
     if not isinstance(activation, list | tuple):
         return [*[activation] * (count - 1), "identity"]
     if len(activation) != count:

@@ -34,12 +34,12 @@ ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def require_torch() -> ModuleType:
-    """PyTorch; ImportError with the line that installs it."""
+    """Import PyTorch; ImportError with the line that installs it."""
     return require("torch", "PyTorch's modules and .pt files need PyTorch", "torch")
 
 
 def load(path: Path) -> Any:
-    """What torch.save wrote, tensors on the CPU; ValueError, with the path, for what is not plain tensors."""
+    """Return what torch.save wrote, tensors on the CPU; ValueError, with the path, for what is not plain tensors."""
     torch = require_torch()
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -53,7 +53,7 @@ def load(path: Path) -> Any:
 
 
 def module_of(layers: Sequence[NetworkLayer], dtype: str) -> Any:
-    """A torch.nn.Sequential of these layers, with copies of their parameters, in evaluation mode."""
+    """Return a torch.nn.Sequential of these layers, with copies of their parameters, in evaluation mode."""
     torch = require_torch()
     check_named("to_torch", layers)
     check_known("to_torch", "PyTorch", layers, MODULES)
@@ -94,7 +94,8 @@ MODULES: dict[type, Callable[[Any, Any], Any]] = {Dense: linear_of, Dropout: dro
 
 
 def parts_of(module: Any) -> list[Part]:
-    """The layers of a torch.nn.Sequential of Linear, activations, Dropout, and Flatten and Identity, which do nothing."""
+    """Return the layers of a torch.nn.Sequential of Linear, activations, Dropout, and Flatten and Identity, which do
+    nothing."""
     nn = require_torch().nn
     parts: list[Part] = []
     for name, inner in flattened("module", module, nn.Sequential):
@@ -112,7 +113,7 @@ def parts_of(module: Any) -> list[Part]:
 
 
 def flattened(name: str, module: Any, sequential: Any) -> Iterator[tuple[str, Any]]:
-    """Every module in the order of the forward pass, by its name; a Sequential inside another is walked through."""
+    """Yield every module in the order of the forward pass, by its name; a Sequential inside another is walked through."""
     if not isinstance(module, sequential) or type(module).forward is not sequential.forward:
         yield name, module
         return
@@ -125,7 +126,7 @@ def flattens_rows(flatten: Any) -> bool:
 
 
 def activated(before: Part | None, name: str, module: Any) -> Linear:
-    """The Linear before, with the activation that `module` is."""
+    """Return the Linear before, with the activation that `module` is."""
     known = [activation for activation in ACTIVATIONS if is_a(module, activation)]
     if not known:
         raise ValueError(

@@ -43,7 +43,7 @@ class Backward(NamedTuple):
 
 
 def size_and_lanes(real):
-    """The bytes of an element of a dtype, and the elements of a vector."""
+    """Return the bytes of an element of a dtype, and the elements of a vector."""
     return real.bitwidth // 8, vector_of(real).lanes
 
 

@@ -81,7 +81,7 @@ def check_activation(fault, activation):
 
 @inner
 def is_flat(x, size):
-    """Whether the elements of x lie one after the other, so that it may count as a single row."""
+    """Return whether the elements of x lie one after the other, so that it may count as a single row."""
     return x.column_stride == size and (x.row_stride == size * x.columns or x.rows == 1)
 
 

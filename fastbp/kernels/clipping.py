@@ -49,13 +49,13 @@ class NormSquared(NamedTuple):
 
 @inner
 def slice_length(size):
-    """The number of elements of each slice, by the size alone; the last has what is left."""
+    """Return the number of elements of each slice, by the size alone; the last has what is left."""
     return max(4096, round_up((size + SLICES - 1) // SLICES, 32))
 
 
 @inner
 def slice_count(size):
-    """The number of slices of a vector of that size."""
+    """Return the number of slices of a vector of that size."""
     length = slice_length(size)
     return (size + length - 1) // length
 
@@ -69,7 +69,7 @@ def eight(typingctx, real):
 
 @intrinsic
 def widened(typingctx, x):
-    """A vector of float32 or float64 as one of float64."""
+    """Return a vector of float32 or float64 as one of float64."""
     wide = x.of(types.float64)
 
     def codegen(context, builder, signature, args):
@@ -109,7 +109,7 @@ def norm_squared(real):
 
 @inner
 def total_of(sums, size):
-    """The sum of squares of a vector of that size, from what `norm_squared` left at `sums`."""
+    """Return the sum of squares of a vector of that size, from what `norm_squared` left at `sums`."""
     total = 0.0
     for k in range(slice_count(size)):
         total += read(sums + 8 * k, types.float64)

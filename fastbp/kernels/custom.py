@@ -14,7 +14,7 @@ from fastbp.kernels.loss_arguments import LossArguments
 
 
 def custom_passes(real: Any, f: Callable, derivative: Callable) -> tuple[Callable, Callable]:
-    """The forward and the backward pass of `kernels.activation_passes`, for functions of one number."""
+    """Return the forward and the backward pass of `kernels.activation_passes`, for functions of one number."""
     size = real.bitwidth // 8
 
     @inner
@@ -53,7 +53,7 @@ def custom_passes(real: Any, f: Callable, derivative: Callable) -> tuple[Callabl
 
 
 def custom_cost(real: Any, cost_row: Callable, delta_row: Callable) -> Callable:
-    """The cost of `kernels.loss_formulas`, for functions of one sample."""
+    """Return the cost of `kernels.loss_formulas`, for functions of one sample."""
     size = real.bitwidth // 8
 
     @inner

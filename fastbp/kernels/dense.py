@@ -273,7 +273,7 @@ def bias_gradient_code(real):
 
 @kernel
 def bias_gradient(delta, out=None, accumulate=False):
-    """The column sums of delta: the sum over the minibatch of the bias gradients of its samples.
+    """Return the column sums of delta: the sum over the minibatch of the bias gradients of its samples.
 
     delta (K, m): float32 or float64, any strides; K = 0 gives zeros. out (m,): overwritten, or added to when `accumulate`;
     allocated when None; shares no memory with delta. Returns out. Each sum is one chain of additions in ascending k.

@@ -79,7 +79,7 @@ def power_of_two(exponent):
 
 @inlined
 def factors_of_exp(r, k_bits):
-    """Two factors of 2**k exp(r), both in range where their product may not be."""
+    """Return two factors of 2**k exp(r), both in range where their product may not be."""
     half = k_bits >> 1
     return power_of_two(half), polynomial(r, EXP) * power_of_two(k_bits - half)
 

@@ -155,7 +155,7 @@ quantile_body = cost.single("quantile")
 
 @kernel
 def softmax_cross_entropy(z, y, out=None, sample_weight=None, label_smoothing=0.0):
-    """The mean of -sum(t_j log(softmax(z)_j)), and its derivative by z: (sum(t) softmax(z) - t) / K.
+    """Return the mean of -sum(t_j log(softmax(z)_j)), and its derivative by z: (sum(t) softmax(z) - t) / K.
 
     z (K, m): logits, float32 or float64. y: integer labels (K,), or (K, m) of the dtype of z, one-hot or probabilities (other
     numbers are not refused: they weigh the terms).
@@ -178,7 +178,7 @@ def softmax_cross_entropy(z, y, out=None, sample_weight=None, label_smoothing=0.
 
 @kernel
 def negative_log_likelihood(p, y, out=None, sample_weight=None):
-    """The mean of -sum(y_j log(p_j)), and its derivative by p: -y / p / K. Terms with y = 0 are 0.
+    """Return the mean of -sum(y_j log(p_j)), and its derivative by p: -y / p / K. Terms with y = 0 are 0.
 
     p (K, m): probabilities, float32 or float64; at a label, p = 0 costs infinity. y, sample_weight, out, the result and
     the errors: as in `softmax_cross_entropy`, with p for z.
@@ -193,7 +193,7 @@ def negative_log_likelihood(p, y, out=None, sample_weight=None):
 
 @kernel
 def binary_cross_entropy(z, y, out=None, sample_weight=None):
-    """The mean of log(1 + exp(z)) - y z over all elements, and its derivative by z: (sigmoid(z) - y) / (K m).
+    """Return the mean of log(1 + exp(z)) - y z over all elements, and its derivative by z: (sigmoid(z) - y) / (K m).
 
     z (K, m): logits. y (K, m): targets from 0 to 1, which is not looked at. sample_weight, out, the result and the errors: as
     in `mean_squared_error`.
@@ -208,7 +208,7 @@ def binary_cross_entropy(z, y, out=None, sample_weight=None):
 
 @kernel
 def mean_squared_error(z, y, out=None, sample_weight=None):
-    """The mean of (z - y)**2 over all elements, and its derivative by z: 2 (z - y) / (K m).
+    """Return the mean of (z - y)**2 over all elements, and its derivative by z: 2 (z - y) / (K m).
 
     z, y (K, m): float32 or float64, of one dtype. sample_weight (K,): of the same dtype, or None. out (K, m): gets the
     derivative; it may be z itself, and is allocated when None. Any strides. Returns (cost, out), cost a float64. Raises
@@ -224,7 +224,7 @@ def mean_squared_error(z, y, out=None, sample_weight=None):
 
 @kernel
 def mean_absolute_error(z, y, out=None, sample_weight=None):
-    """The mean of |z - y| over all elements, and its derivative by z: sign(z - y) / (K m), 0 where z = y.
+    """Return the mean of |z - y| over all elements, and its derivative by z: sign(z - y) / (K m), 0 where z = y.
 
     Arguments, result and errors are those of `mean_squared_error`.
     """
@@ -238,7 +238,7 @@ def mean_absolute_error(z, y, out=None, sample_weight=None):
 
 @kernel
 def huber(z, y, out=None, sample_weight=None, delta=1.0):
-    """The mean of r**2 / 2 where |r| < delta, else delta (|r| - delta / 2), r = z - y; and its derivative by z.
+    """Return the mean of r**2 / 2 where |r| < delta, else delta (|r| - delta / 2), r = z - y; and its derivative by z.
 
     delta: at least 0. The other arguments, the result and the errors are those of `mean_squared_error`. Huber (1964).
     """
@@ -253,7 +253,7 @@ def huber(z, y, out=None, sample_weight=None, delta=1.0):
 
 @kernel
 def poisson(z, y, out=None, sample_weight=None):
-    """The mean of exp(z) - y z over all elements, and its derivative by z: (exp(z) - y) / (K m).
+    """Return the mean of exp(z) - y z over all elements, and its derivative by z: (exp(z) - y) / (K m).
 
     The negative log-likelihood, but for log(y!), of counts y whose mean is exp(z). Arguments, result and errors are
     those of `mean_squared_error`.
@@ -268,7 +268,7 @@ def poisson(z, y, out=None, sample_weight=None):
 
 @kernel
 def quantile(z, y, out=None, sample_weight=None, quantile=0.5):
-    """The mean of quantile (y - z) where z < y, else (1 - quantile) (z - y); and its derivative by z, 0 where z = y.
+    """Return the mean of quantile (y - z) where z < y, else (1 - quantile) (z - y); and its derivative by z, 0 where z = y.
 
     quantile: from 0 to 1; the cost is least where z is that quantile of y. The other arguments, the result and the
     errors are those of `mean_squared_error`. Koenker and Bassett (1978).

@@ -8,12 +8,12 @@ from fastbp.compiler.jit import inner
 
 
 def is_float_array(x) -> bool:
-    """Whether a numba type is that of arrays that kernels take."""
+    """Return whether a numba type is that of arrays that kernels take."""
     return isinstance(x, types.Array) and x.dtype in (types.float32, types.float64) and x.ndim in (1, 2)
 
 
 def is_none(x) -> bool:
-    """Whether a numba type, or a default value, is that of None."""
+    """Return whether a numba type, or a default value, is that of None."""
     return isinstance(x, types.NoneType | types.Omitted) or x is None
 
 

@@ -79,7 +79,7 @@ def step_code(real):
 
 @inner
 def update_of(learning_rate, numbers, weight_decay, step):
-    """An Update whose vectors are still to be noted; `numbers`: h0 to h3, the rule's own."""
+    """Return an Update whose vectors are still to be noted; `numbers`: h0 to h3, the rule's own."""
     h0, h1, h2, h3 = numbers
     return Update(
         parameters=0,

@@ -53,13 +53,13 @@ class Layer(Declared, NetworkLayer):
         self._network, self._place = network, place
 
     def apart(self) -> Layer:
-        """The same layer without its network."""
+        """Return the same layer without its network."""
         layer = type(self).__new__(type(self))
         vars(layer).update(vars(self), _network=None)
         return layer
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """For copies and pickles: a layer of a network is one of a copy of that network."""
+        """Copy and pickle a layer of a network as one of a copy of that network."""
         network = self._network
         if network is None:
             return super().__reduce_ex__(protocol)
@@ -67,18 +67,19 @@ class Layer(Declared, NetworkLayer):
         return layer_at, (network, place)
 
     def owner(self) -> Network:
-        """The network that the layer belongs to; a network of this layer alone, made now, if there is none yet."""
+        """Return the network that the layer belongs to; a network of this layer alone, made now, if there is none yet."""
         if self._network is None:
             dtype, seed = self._alone
             return Network(self, dtype=dtype, seed=seed)
         return self._network
 
     def forward(self, x: Any) -> np.ndarray:
-        """The output (K, outputs) for a minibatch x (K, inputs), of a layer alone."""
+        """Return the output (K, outputs) for a minibatch x (K, inputs), of a layer alone."""
         return self._network_of_one("forward").forward(x)
 
     def backward(self, delta: Any) -> np.ndarray:
-        """dC/dx (K, inputs) from delta = dC/d(output) (K, outputs), after `forward`; the gradients are left in the layer."""
+        """Return dC/dx (K, inputs) from delta = dC/d(output) (K, outputs), after `forward`; the gradients are left in the
+        layer."""
         delta_x = self._network_of_one("backward").backward(delta, input_delta=True)
         assert delta_x is not None
         return delta_x
@@ -122,13 +123,13 @@ class Layer(Declared, NetworkLayer):
             view[...] = tensor.init
 
     def lay_out(self, tensor: Tensor, flat: np.ndarray) -> np.ndarray:
-        """The numbers of a tensor, in memory as `flat` is, in their shape."""
+        """Return the numbers of a tensor, in memory as `flat` is, in their shape."""
         return flat.reshape(tensor.shape)
 
     # --------------------------------------------------------------------------------------------------------- operation
 
     def spec(self, forward: Code, backward: Code, gradient: Code | None = None, **more: Any) -> OperationSpec:
-        """The operation of these codes; `more` are other fields of OperationSpec."""
+        """Return the operation of these codes; `more` are other fields of OperationSpec."""
         first = self._place.parameters
         return OperationSpec(
             forward.resolve(), backward.resolve(), 0 if gradient is None else gradient.resolve(),
@@ -146,7 +147,7 @@ class Layer(Declared, NetworkLayer):
 
     @classmethod
     def from_settings(cls, **settings: Any) -> Layer:
-        """The layer of `settings`, whose parameters are to be overwritten."""
+        """Return the layer of `settings`, whose parameters are to be overwritten."""
         return cls(**settings)
 
 
@@ -174,13 +175,13 @@ class SameSize(Layer):
 
 
 def layer_at(network: Network, place: int) -> Layer:
-    """The layer of a network at a place: what a layer is pickled as."""
+    """Return the layer of a network at a place: what a layer is pickled as."""
     return network.layers[place]
 
 
 def parameter(name: str, gradient: bool = False) -> Any:
-    """An attribute of a layer: its tensor of that name, or the gradient of it, as a view of its network's vectors; what is
-    assigned is copied in. None where the layer has no such tensor."""
+    """Return an attribute of a layer: its tensor of that name, or the gradient of it, as a view of its network's vectors;
+    what is assigned is copied in. None where the layer has no such tensor."""
     attribute = f"{name}_gradient" if gradient else name
 
     def get(layer: Layer) -> np.ndarray | None:

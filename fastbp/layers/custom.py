@@ -65,7 +65,7 @@ _numbers = itertools.count()
 
 @functools.cache  # layers of the same functions share them, for as long as numba keeps machine code: until the process ends
 def custom_codes(forward: Callable, backward: Callable, dtype: str) -> list[Code]:
-    """The codes of an operation of the user's."""
+    """Return the codes of an operation of the user's."""
     place, real = (__name__, "Custom", str(next(_numbers)), dtype), getattr(types, dtype)
     functions = (custom_forward(real, forward), custom_backward(real, backward))
     return [Code(f, (*place, f.__name__), cached=False) for f in functions]

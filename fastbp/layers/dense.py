@@ -105,7 +105,7 @@ class Dense(Layer):
         )  # fmt: skip
 
     def settings(self) -> dict[str, Any]:
-        """`bias` is kept as `has_bias`."""
+        """Return the arguments; `bias` is kept as `has_bias`."""
         return {"inputs": self.inputs, "outputs": self.outputs, "activation": self.activation, "bias": self.has_bias}
 
     @classmethod

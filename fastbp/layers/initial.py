@@ -31,7 +31,7 @@ def normals(seed: int, stream: int, count: int) -> np.ndarray:
 
 
 def stream_of(layer: int, tensor: int) -> int:
-    """The stream of random numbers of a layer's tensor, by their numbers; no two have the same."""
+    """Return the stream of random numbers of a layer's tensor, by their numbers; no two have the same."""
     return 2 * layer + tensor % 2 + ((tensor // 2) << 32)
 
 

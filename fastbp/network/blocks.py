@@ -53,7 +53,7 @@ class SliceBlock:
         set_fields(self.fields, places(Slice), **values)
 
     def __getitem__(self, name: str) -> Any:
-        """The value of a field of the Slice."""
+        """Return the value of a field of the Slice."""
         return value_in(self.fields, Slice, name)
 
 

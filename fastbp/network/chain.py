@@ -18,7 +18,7 @@ DTYPES = ("float32", "float64")
 
 
 def checked_seed(seed: Any) -> int:
-    """The seed, or where it is None one that is drawn."""
+    """Return the seed, or where it is None one that is drawn."""
     if seed is None:
         return secrets.randbits(32)
     if whole_number("seed", seed, at_least=0) >= 2**63:
@@ -37,7 +37,7 @@ def checked_dtype(dtype: Any) -> np.dtype:
 
 
 def checked_layers(layers: tuple[Any, ...], dtype: np.dtype) -> tuple[NetworkLayer, ...]:
-    """The layers, which fit together, belong to no other network, and have initial values that `dtype` holds."""
+    """Return the layers, which fit together, belong to no other network, and have initial values that `dtype` holds."""
     if not layers:
         raise ValueError("layers: got none, expected at least one")
     seen: set[int] = set()

@@ -40,5 +40,5 @@ def use_optimizer(training: Training, optimizer: optimizers.Optimizer, dtype: st
 
 
 def longest_sum(dtype: str) -> int:
-    """How many terms of a product's sums are added in one block."""
+    """Return how many terms of a product's sums are added in one block."""
     return blocks_for(getattr(types, dtype)).KC

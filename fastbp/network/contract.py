@@ -60,8 +60,8 @@ class NetworkLayer(ABC):
 
     @abstractmethod
     def outputs_after(self, columns: int | None) -> int:
-        """The columns that it hands on when it is given `columns`, None where it is the first layer; ValueError where these
-        do not fit."""
+        """Return the columns that it hands on when it is given `columns`, None where it is the first layer; ValueError
+        where these do not fit."""
 
     @abstractmethod
     def check_values(self, dtype: np.dtype) -> None:
@@ -77,11 +77,11 @@ class NetworkLayer(ABC):
 
     @abstractmethod
     def view(self, vectors: Vectors, name: str) -> np.ndarray | None:
-        """The tensor or statistic of that name as a view of `vectors`; None where the layer has none."""
+        """Return the tensor or statistic of that name as a view of `vectors`; None where the layer has none."""
 
     @abstractmethod
     def operation(self, dtype: str) -> OperationSpec:
-        """The layer as an operation of the engine's table."""
+        """Return the layer as an operation of the engine's table."""
 
     @property
     @abstractmethod
@@ -95,7 +95,7 @@ class NetworkLayer(ABC):
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What a file says of the layer, beside its tensors: arguments of its class, by the names in `SETTINGS`."""
+        """Return what a file says of the layer, beside its tensors: arguments of its class, by the names in `SETTINGS`."""
 
 
 class Place(NamedTuple):

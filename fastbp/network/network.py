@@ -76,8 +76,8 @@ class Network(Declared):
         self._small: dict[np.dtype, SmallPredict] = {}  # by the dtype of x
 
     def __getstate__(self) -> dict[str, Any]:
-        """State for copies and pickles, without workspaces, whose addresses are those of this network, and locks. Layers come
-        without their way back to the network: not every library finds round a circle."""
+        """Return the state for copies and pickles, without workspaces, whose addresses are those of this network, and
+        locks. Layers come without their way back to the network: not every library finds round a circle."""
         left = ("turn", "workspaces", "sharing", "_small", "_active", "_rows")
         kept = {name: value for name, value in self.__dict__.items() if name not in left}
         return {**kept, "layers": tuple(layer.apart() for layer in self.layers)}
@@ -91,11 +91,11 @@ class Network(Declared):
         self._join(state)
 
     def __copy__(self) -> Any:
-        """A whole copy: layers belong to one network, and so does the memory that they are views of."""
+        """Return a whole copy: layers belong to one network, and so does the memory that they are views of."""
         return copy.deepcopy(self)
 
     def twin(self) -> Any:
-        """A network of copies of the layers, with parameters of its own and no moments: to time training with."""
+        """Return a network of copies of the layers, with parameters of its own and no moments: to time training with."""
         twin = type(self).__new__(type(self))
         twin.__setstate__({**self.__getstate__(), "state": self.state.without_moments()})
         return twin
@@ -152,7 +152,7 @@ class Network(Declared):
         return self.layers[-1].outputs
 
     def decayed(self) -> Iterator[slice]:
-        """Ranges of `parameters` that weight decay touches."""
+        """Yield ranges of `parameters` that weight decay touches."""
         for layer in self.layers:
             start = layer.place.parameters
             yield slice(start, start + layer.decayed)
@@ -171,7 +171,7 @@ class Network(Declared):
         self._small = {}
 
     def fuses(self, optimizer: optimizers.Optimizer, batch_size: int) -> bool:
-        """Whether a step can update each parameter as soon as its gradient is there.
+        """Return whether a step can update each parameter as soon as its gradient is there.
 
         Not before their norm is known, nor where a sum over the minibatch comes in several blocks, nor where a function of the
         user's may still raise something.
@@ -180,7 +180,8 @@ class Network(Declared):
         return not (optimizer.clip_norm or custom or batch_size > longest_sum(self.dtype.name))
 
     def training(self, loss: Any, optimizer: Any, batch_size: int = 32) -> Training:
-        """What `fastbp.engine` takes, from Python and from `@njit`: a NamedTuple of arrays that share memory with the network.
+        """Return what `fastbp.engine` takes, from Python and from `@njit`: a NamedTuple of arrays that share memory with
+        the network.
 
         The learning rate is `training.learning_rate[0]`, a schedule's at its start. It serves one thread at a time, and keeps
         its network alive. A later `fit` or `step` with another kind of optimizer gives the network new moments, apart from
@@ -198,7 +199,7 @@ class Network(Declared):
     # ---------------------------------------------------------------------------------------------------------- by hand
 
     def forward(self, x: Any) -> np.ndarray:
-        """The output (K, outputs) for a minibatch x (K, inputs), in training: dropout acts. `backward` may follow."""
+        """Return the output (K, outputs) for a minibatch x (K, inputs), in training: dropout acts. `backward` may follow."""
         x = convert.as_input("x", x, self.inputs)
         workers = self.sharing.region_for(len(x))
         batch_size = max(len(x), self.workspaces.largest(BY_HAND))
@@ -212,13 +213,14 @@ class Network(Declared):
         return out
 
     def _overflow(self, x: np.ndarray, out: np.ndarray) -> str | None:
-        """Where an output is not finite, the sentence that names the number of x that the network's dtype does not hold, if
-        there is one: a pass over x before would cost as much as small networks do. NaN and infinity in x pass."""
+        """Return the sentence that names the number of x that the network's dtype does not hold, where an output is not
+        finite because of it: a pass over x before would cost as much as small networks do. NaN and infinity in x pass."""
         wider = x.dtype.kind == "f" and x.dtype.itemsize > self.dtype.itemsize
         return convert.first_overflow("x", x, self.dtype) if wider and not np.isfinite(out).all() else None
 
     def backward(self, delta: Any, input_delta: bool = False) -> np.ndarray | None:
-        """All gradients from delta = dC/d(output) (K, outputs) of the last `forward`; returns dC/dx if `input_delta`."""
+        """Compute all gradients from delta = dC/d(output) (K, outputs) of the last `forward`; returns dC/dx if
+        `input_delta`."""
         with self.turn.taken("backward", within=True):
             return self._backward(delta, input_delta)
 
@@ -253,7 +255,7 @@ class Network(Declared):
     # ---------------------------------------------------------------------------------------------------------- predict
 
     def predict(self, x: Any) -> np.ndarray:
-        """The network's output (rows, outputs) for x (rows, inputs), of any real dtype.
+        """Return the network's output (rows, outputs) for x (rows, inputs), of any real dtype.
 
         NaN and infinity in x pass. ValueError where the output is not finite because of a finite number in x that is too large
         for the network's dtype.

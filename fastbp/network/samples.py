@@ -49,13 +49,13 @@ class Samples:
         return len(self.x if self.rows is None else self.rows)
 
     def only(self, rows: np.ndarray | None) -> Samples:
-        """The same samples, of which those rows count, int64 numbers, in that order; None: all."""
+        """Return the same samples restricted to `rows` (int64 row numbers, in that order); None keeps all rows."""
         some = copy.copy(self)
         some.rows = rows
         return some
 
     def block(self, training: Training) -> SliceBlock:
-        """A Slice of these samples for `training`."""
+        """Return a Slice of these samples for `training`."""
         block = slice_block(training, x=self.x, y=self.y, weights=self.weights)
         block.set(order=0 if self.rows is None else self.rows.ctypes.data, order_stride=8)
         return block
@@ -70,12 +70,14 @@ class Samples:
         return self
 
     def wrong_y(self, used: np.ndarray | None = None) -> str | None:
-        """The sentence that names the first target that the cost cannot mean, in a row that is `used` and has a weight."""
+        """Return the sentence that names the first target that the cost cannot mean, in a row that is `used` and has a
+        weight."""
         counts = used if self.weights is None else (self.weights > 0) & (True if used is None else used)
         return self.loss.fault(self.y_name, self.y, self.dtype, counts)
 
     def wrong_number(self, used: np.ndarray | None = None) -> str | None:
-        """The sentence that names the first NaN or infinity, in x or y, or number that becomes one in the network's dtype."""
+        """Return the sentence that names the first NaN or infinity, in x or y, or number that becomes one in the network's
+        dtype."""
         return convert.first_non_finite(
             self.x_name, self.x, self.x_titles, self.dtype, used
         ) or convert.first_non_finite(self.y_name, self.y, None, self.dtype, used)
@@ -109,7 +111,7 @@ class Evaluation:
 
 
 def parts_of_validation(validation_data: Any) -> tuple[Any, Any, Any]:
-    """x, y and weights, None without any."""
+    """Return x, y and weights, None without any."""
     if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
         got = type(validation_data).__name__
         got += f" of {len(validation_data)}" if isinstance(validation_data, tuple | list) else ""
@@ -119,7 +121,7 @@ def parts_of_validation(validation_data: Any) -> tuple[Any, Any, Any]:
 
 
 def as_validation(net: Network, loss: losses.Loss, validation_data: Any) -> Evaluation | None:
-    """The validation data of a fit, all of it finite; None for None."""
+    """Return the validation data of a fit, all of it finite; None for None."""
     if validation_data is None:
         return None
     samples = Samples(net, loss, *parts_of_validation(validation_data), names=VALIDATION)

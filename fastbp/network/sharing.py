@@ -19,23 +19,23 @@ class Sharing:
         self.flops, self.largest = sum(flops), max(flops)
 
     def shares(self, rows: int) -> bool:
-        """Whether the work of any layer on `rows` rows is worth more than one thread."""
+        """Return whether the work of any layer on `rows` rows is worth more than one thread."""
         return bool(shareable_flops(self.largest, rows) >= TEAM_SERIAL_BELOW)
 
     def region_for(self, rows: int) -> int:
-        """The address of the parallel region, or 0 where no work on `rows` rows would be shared."""
+        """Return the address of the parallel region, or 0 where no work on `rows` rows would be shared."""
         return region.of().resolve() if self.shares(rows) else 0
 
     def most_rows_alone(self) -> int:
-        """The rows, PREDICT_ROWS at most, that one thread works on in any case."""
+        """Return the rows, PREDICT_ROWS at most, that one thread works on in any case."""
         return max(rows for rows in range(1, PREDICT_ROWS + 1) if not self.shares(rows))
 
     def calls(self, rows: int) -> Iterator[tuple[int, int]]:
-        """Ranges of rows, of whole minibatches of PREDICT_ROWS, each for one call of compiled code."""
+        """Yield ranges of rows, of whole minibatches of PREDICT_ROWS, each for one call of compiled code."""
         step = max(1, int(CALL_FLOPS / ((self.flops + 1.0) * PREDICT_ROWS))) * PREDICT_ROWS
         return ((first, min(first + step, rows)) for first in range(0, rows, step))
 
 
 def region_for_vector(size: int) -> int:
-    """The address of the parallel region, or 0 where a vector of `size` elements is not worth sharing."""
+    """Return the address of the parallel region, or 0 where a vector of `size` elements is not worth sharing."""
     return region.of().resolve() if size > VECTOR else 0

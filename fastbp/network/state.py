@@ -107,7 +107,7 @@ class State:
         return bool(copy_if_finite.of(self.values.dtype.name).run(*vectors, region_for_vector(self.values.size)))
 
     def snapshot(self) -> Snapshot:
-        """What `restore` goes back to, together with `kept`."""
+        """Return what `restore` goes back to, together with `kept`."""
         return Snapshot(self.counters.copy(), self.rule, self.moments, self.epochs_shuffled)
 
     def restore(self, before: Snapshot, moments: np.ndarray | None) -> None:
@@ -125,7 +125,7 @@ class State:
         self.moments[:], self.counters[0] = 0, 0
 
     def without_moments(self) -> State:
-        """A copy as it is before the first optimizer."""
+        """Return a copy as it is before the first optimizer."""
         made = State(self.size, self.statistics.size, self.values.dtype)
         made.values[:], made.counters[:], made.epochs_shuffled = self.values, self.counters, self.epochs_shuffled
         return made
@@ -133,7 +133,7 @@ class State:
     # ------------------------------------------------------------------------------------------------------------- files
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """What a checkpoint holds of it, beside the layers' tensors and statistics."""
+        """Return what a checkpoint holds of it, beside the layers' tensors and statistics."""
         return {"moments": self.moments, "counters": self.counters}
 
     def load(self, tensors: dict[str, np.ndarray], epochs_shuffled: int) -> None:
@@ -142,7 +142,7 @@ class State:
         self.epochs_shuffled = epochs_shuffled
 
     def digest(self) -> str:
-        """A hash of all that training depends on, beside layers and seed."""
+        """Return a hash of all that training depends on, beside layers and seed."""
         found = hashlib.sha256(repr((self.rule, self.epochs_shuffled)).encode())
         for array in (self.values, self.moments, self.counters):
             found.update(array.tobytes())
@@ -150,7 +150,7 @@ class State:
 
 
 def former_state(content: dict[str, Any]) -> State:
-    """The state of a network that was pickled before it had a State, taken out of what was pickled."""
+    """Return the state of a network that was pickled before it had a State, taken out of what was pickled."""
     vectors = {name: content.pop(f"_{name}") for name in ("parameters", "moments", "counters", "kept", "gradients")}
     state = State(vectors["parameters"].size, 0, vectors["parameters"].dtype)
     state.values[:], state.counters[:] = vectors["parameters"], vectors["counters"]
@@ -162,7 +162,7 @@ def former_state(content: dict[str, Any]) -> State:
 
 
 def owned(vector: np.ndarray) -> np.ndarray:
-    """A copy, in memory that compiled code may write."""
+    """Return a copy, in memory that compiled code may write."""
     copied = zeros_apart(vector.shape, vector.dtype)
     copied[...] = vector
     return copied

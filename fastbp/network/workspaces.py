@@ -24,7 +24,7 @@ class Workspaces:
         self.kept: dict[tuple[str, int, bool], Training] = {}
 
     def make(self, batch_size: int, stores: bool) -> Training:
-        """A new Training, with room for gradients if it `stores` them."""
+        """Return a new Training, with room for gradients if it `stores` them."""
         specs = [layer.operation(self.dtype.name) for layer in self.layers]
         s = self.state
         gradients = s.gradients if stores else s.parameters[:0]
@@ -33,7 +33,7 @@ class Workspaces:
         )
 
     def for_purpose(self, purpose: str, batch_size: int, stores: bool = False) -> Training:
-        """The Training for a purpose and batch size, made at the first call."""
+        """Return the Training for a purpose and batch size, made at the first call."""
         key = (purpose, batch_size, stores)
         if key in self.kept:
             return self.kept[key]
@@ -43,7 +43,7 @@ class Workspaces:
         return training
 
     def largest(self, purpose: str) -> int:
-        """The largest batch size that there is a workspace of that purpose for; 0 without any."""
+        """Return the largest batch size that there is a workspace of that purpose for; 0 without any."""
         return max((size for of, size, _ in self.kept if of == purpose), default=0)
 
     def forget(self) -> None:

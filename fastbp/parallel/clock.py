@@ -26,7 +26,7 @@ class Reading(NamedTuple):
 
 
 def system_clock() -> Clock:
-    """The clock of this system."""
+    """Return the clock of this system."""
     if os.name == "nt":
         kernel, frequency = ctypes.windll.kernel32, ctypes.c_int64(0)  # type: ignore[attr-defined]
         kernel.QueryPerformanceFrequency(ctypes.byref(frequency))
@@ -44,7 +44,7 @@ tell(CLOCK, ctypes.addressof(_clock))
 
 @inner
 def nanoseconds():
-    """What the clock shows, from some moment on."""
+    """Return what the clock shows, in nanoseconds from some moment on."""
     c, reading = fetch(Clock, state(CLOCK)), on_stack(Reading(0, 0))
     call(c.function, (reading if c.name < 0 else c.name, reading))
     r = fetch(Reading, reading)
@@ -53,5 +53,5 @@ def nanoseconds():
 
 @inner
 def seconds():
-    """The same in seconds."""
+    """Return what the clock shows, in seconds from some moment on."""
     return 1e-9 * nanoseconds()

@@ -6,7 +6,7 @@ CACHE_LINE = 64  # bytes; buffers begin at one, and what two threads write lies 
 
 
 def rounded_up(x, unit):
-    """The least multiple of `unit` that is not below x."""
+    """Return the least multiple of `unit` that is not below x."""
     return (x + unit - 1) // unit * unit
 
 

@@ -19,15 +19,15 @@ def deal(body, args, parts):
 
 @code(needs_threads=True)
 def region(body, args, parts):
-    """region(body, args, parts): body(args, part, parts) for each part below `parts`, shared among the threads."""
+    """region(body, args, parts): run body(args, part, parts) for each part below `parts`, shared among the threads."""
     deal(body, args, parts)
     return 0
 
 
 @inner
 def threads_now(region):
-    """How many threads may work: numba's number; 1 where there is no region, in a forked child, or off the main thread
-    under a layer that bears only one."""
+    """Return how many threads may work: numba's number; 1 where there is no region, in a forked child, or off the main
+    thread under a layer that bears only one."""
     if region & TEAM:
         return read(region - TEAM + SIZE, np.int64)
     if region == 0 or state(SERIAL_PROCESS) != 0:
@@ -39,7 +39,7 @@ def threads_now(region):
 
 @inner
 def run(region, body, args, parts):
-    """body(args, part, parts) for each part below `parts`; `region` is the address of the code above, or stands for a team."""
+    """Run body(args, part, parts) for each part below `parts`; `region`: the address of the code above, or a team's."""
     if parts == 1:
         call(body, (args, 0, 1))
     elif region & TEAM:

@@ -13,9 +13,9 @@ TEAM_SERIAL_BELOW = 0.2e6  # the same where the second thread is awake, in a tea
 
 
 def shareable_flops(flops, rows):
-    """The floating-point operations worth sharing in a product of `flops` a sample: fewer in small minibatches, which wait
-    for the weights. A second thread saves 10 % at 64-64-10 in minibatches of 32, but costs 7 % at 128-128-10 in minibatches
-    of 8."""
+    """Return the floating-point operations worth sharing in a product of `flops` a sample: fewer in small minibatches,
+    which wait for the weights. A second thread saves 10 % at 64-64-10 in minibatches of 32, but costs 7 % at 128-128-10 in
+    minibatches of 8."""
     return flops * rows * rows / (rows + 8)
 
 
@@ -24,13 +24,13 @@ shareable = inner(shareable_flops)
 
 @inner
 def most_parts(flops):
-    """How many members of a team may share work of `flops` floating-point operations."""
+    """Return how many members of a team may share work of `flops` floating-point operations."""
     return 1 if flops < TEAM_SERIAL_BELOW else int(flops / (0.5 * TEAM_SERIAL_BELOW))
 
 
 @inner
 def parts_for(flops, region):
-    """How many parts to split work of `flops` floating-point operations into."""
+    """Return how many parts to split work of `flops` floating-point operations into."""
     if region & TEAM:
         return min(threads_now(region), most_parts(flops))
     if region == 0 or flops < SERIAL_BELOW:
@@ -40,7 +40,7 @@ def parts_for(flops, region):
 
 @inner
 def opens_region(flops, region):
-    """Whether work of `flops` floating-point operations may have to wait for threads that do not wait for it."""
+    """Return whether work of `flops` floating-point operations may have to wait for threads that do not wait for it."""
     return region & TEAM == 0 and parts_for(flops, region) > 1
 
 

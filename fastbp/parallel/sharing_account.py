@@ -78,14 +78,14 @@ def always_shared() -> Iterator[None]:
 
 @inner
 def mixed(kind, number):
-    """A number that depends on both."""
+    """Return a number that depends on both."""
     x = (kind ^ number) * 0x2545F4914F6CDD1D
     return x ^ (x >> 29)
 
 
 @inner
 def quarters(size):
-    """The same number for sizes that differ by a fifth at most, as a rule."""
+    """Return the same number for sizes that differ by a fifth at most, as a rule."""
     return int(4.0 * np.log2(max(size, 1)))
 
 
@@ -117,7 +117,7 @@ def know_alone(account, alone):
 
 @inner
 def shares(account, now):
-    """Whether a call that begins `now` is shared: its kind usually is, is not in a trial, and no warning holds."""
+    """Return whether a call that begins `now` is shared: its kind usually is, is not in a trial, and no warning holds."""
     if account == 0:
         return True
     usual = get(account, Account, "shares") != 0 and get(account, Account, "trial") == 0
@@ -151,7 +151,8 @@ def note_alone(account, a, took, work):
 
 @inner
 def learned(alone, seen):
-    """The time that is kept as that of one thread: rather a shorter one, since a longer one may have been interrupted."""
+    """Return the time that is kept as that of one thread: rather a shorter one, since a longer one may have been
+    interrupted."""
     if alone == 0.0 or seen < 0.5 * alone:
         return seen
     return alone + (0.5 * (seen - alone) if seen < alone else 0.125 * (min(seen, 1.25 * alone) - alone))
@@ -159,7 +160,7 @@ def learned(alone, seen):
 
 @inner
 def until_trial(one):
-    """The time until the next trial, whose calls take `one` each."""
+    """Return the time until the next trial, whose calls take `one` each."""
     return int(TRIAL_CALLS * BETWEEN_TRIALS * one)
 
 
@@ -190,7 +191,7 @@ def note_shared(account, a, took, now, work):
 
 @inner
 def alone_for(patience, lost):
-    """How long one thread works alone after a loss."""
+    """Return how long one thread works alone after a loss."""
     return int(min(patience * lost, max(FIRST_PATIENCE * lost, LONGEST)))
 
 

@@ -3,10 +3,10 @@ entering a region costs two or more.
 
 One member leads: it runs the code it was given, in which `region.run` hands jobs to the team. The others serve. Each waits
 for the job's number to change, claims the part that bears its own number, works, and reports. Parts that a member has not
-claimed when the leader is done with its own the leader does itself, so nobody ever waits for a thread that has not begun:
-not when the system gives its core to somebody else, and not when the threading layer runs the parts of the region one after
-the other. For the same reason whoever enters first leads, but with OpenMP only the thread that opened the team, which is sure
-to enter: what is a thread's own, like numba's random numbers in an operation of the user's, stays that of the caller.
+claimed when the leader is done with its own the leader does itself, so nobody ever waits for a thread that has not begun: not
+when the system gives its core to another program, and not when the threading layer runs the parts of the region one after the
+other. For the same reason the thread that enters first leads, but with OpenMP only the thread that opened the team, which is
+sure to enter: what is a thread's own, like numba's random numbers in an operation of the user's, stays that of the caller.
 """
 
 from typing import NamedTuple
@@ -27,7 +27,7 @@ SPINS = 2000  # some 50 us, then a waiting thread offers its core to others at e
 
 
 def team_bytes(threads: int) -> int:
-    """The memory of a team of so many members, at a cache line: a seat for each."""
+    """Return the bytes of memory of a team of `threads`, at a cache line: a seat for each."""
     return SEATS + CACHE_LINE * threads
 
 
@@ -39,7 +39,7 @@ def seat(team, member):
 
 @inner
 def rest(turn):
-    """One turn of waiting."""
+    """Wait for one turn."""
     if turn < SPINS:
         pause()
     else:
@@ -49,7 +49,8 @@ def rest(turn):
 
 @inner
 def claim(team, member, job):
-    """Take the part of that number, unless it is taken; the seat holds an earlier job's mark, or the claim is in vain."""
+    """Take the part of that number, unless it is taken: the seat must hold an earlier job's mark, otherwise the claim
+    fails."""
     mark = atomic_read(seat(team, member))
     return mark < 2 * job and exchange_if(seat(team, member), mark, 2 * job)
 
@@ -106,14 +107,14 @@ def take_part(args, part, parts):
     if may_lead and exchange_if(lead.team + LED, 0, part + 1):
         call(lead.code, (lead.args, lead.team | TEAM))
         atomic_write(lead.team + JOB, CLOSED)
-    else:  # the leader does part 0 of every job: whoever came as part 0, and too late, sits in the seat that it left empty
+    else:  # the leader does part 0 of every job: one that came as part 0 too late sits in the seat left empty
         serve(lead.team, part if part > 0 else atomic_read(lead.team + LED) - 1)
     return 0
 
 
 @inner
 def open_team(team, threads, code, args, region):
-    """code(args, region') in a team of so many threads, which meet in `region`; region' stands for the team."""
+    """Run code(args, region') in a team of `threads`, which meet in `region`; region' stands for the team."""
     for member in range(threads):
         write(seat(team, member), 0)
     write(team + JOB, 0)

@@ -17,7 +17,7 @@ class ProcessLock:
         self._locks: dict[int, Any] = {}
 
     def here(self) -> Any:
-        """The lock of this process, for a `with`; a thread that holds it may take it again."""
+        """Return the lock of this process, for a `with`; a thread that holds it may take it again."""
         return self._locks.setdefault(forks(), threading.RLock())
 
 
@@ -37,8 +37,8 @@ class Turn:
 
     @contextlib.contextmanager
     def taken(self, doing: str, within: bool = False) -> Iterator[bool]:
-        """Have the turn meanwhile; RuntimeError where somebody has it. `within`: what this thread is doing already may have it,
-        which is what comes back."""
+        """Hold the turn for a `with` block; RuntimeError where another holds it. within: it may be held by what this thread
+        is doing already; yields whether it is."""
         mine, process = Holder(threading.get_ident(), doing), forks()
         try:
             holder = self._holders.setdefault(process, mine)

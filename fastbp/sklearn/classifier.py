@@ -151,7 +151,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
     def predict(self, X):
-        """The classes (rows,), or a matrix of 0 and 1 (rows, labels)."""
+        """Return the classes (rows,), or a matrix of 0 and 1 (rows, labels)."""
         output = self._output(X)
         if self.out_activation_ == "softmax":
             return self.classes_[np.argmax(output, axis=1)]
@@ -164,14 +164,14 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
         return self._chances(self._logits(X))
 
     def predict_log_proba(self, X):
-        """The logarithm of `predict_proba`, also of what is too small for its dtype."""
+        """Return the logarithm of `predict_proba`, also of what is too small for its dtype."""
         logits = self._logits(X)
         logarithms = log_softmax(logits, axis=1) if self.out_activation_ == "softmax" else log_expit(logits)
         chances = self._chances(logits)
         return np.log(chances, out=logarithms, where=chances > 0.5)  # with its ties among those next to 1
 
     def _logits(self, X: Any) -> np.ndarray:
-        """What softmax or the logistic function makes probabilities of, those of two classes by themselves."""
+        """Return what softmax or the logistic function makes probabilities of, those of two classes by themselves."""
         output = self._output(X)
         single = self.out_activation_ == "logistic" and output.shape[1] == 1
         return np.hstack([-output, output]) if single else output
@@ -244,6 +244,6 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):
 
 
 def refuse_none(y: np.ndarray) -> None:
-    """A label is missing: to sort it among the others ends in an error about comparisons."""
+    """ValueError for a missing label: to sort it among the others ends in an error about comparisons."""
     if y.dtype == object and None in (labels := y.ravel().tolist()):
         raise ValueError(f"y: got None in row {labels.index(None) * len(y) // y.size}, expected a class in every row")

@@ -52,7 +52,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
 
     @abstractmethod
     def _learn_classes(self, y: Any, classes: Any, incremental: bool) -> None:
-        """What the first y of all says of those that follow, or that this one does not go with it."""
+        """Learn from the first y what those that follow may hold; ValueError for one that does not go with it."""
 
     @abstractmethod
     def _as_targets(self, y: Any, dtype: Any) -> np.ndarray:
@@ -69,7 +69,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
     def _score_of(self, net: Sequential, held: Data) -> float: ...
 
     def _stratified_by(self, y: np.ndarray) -> np.ndarray | None:
-        """What the split for early stopping keeps the shares of."""
+        """Return what the split for early stopping keeps the shares of."""
         return None
 
     def _weights_of_samples(self, y: Any, sample_weight: np.ndarray | None) -> np.ndarray | None:
@@ -92,7 +92,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         self, X: Any, y: Any, sample_weight: Any, validation: Given | None, callbacks: tuple, incremental: bool,
         classes: Any,
     ) -> Callable[[], None]:  # fmt: skip
-        """What trains the network, after everything has been looked at."""
+        """Return what trains the network, after everything has been looked at."""
         self._refuse_together(validation, callbacks, incremental)
         check_callbacks(callbacks, validated=self.early_stopping or validation is not None)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
@@ -164,7 +164,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         return X, y, sample_weight
 
     def _held(self, given: Given, trained: np.ndarray, dtype: np.dtype) -> Data:
-        """The validation data, looked at as X and y are."""
+        """Return the validation data, looked at as X and y are."""
         try:
             X, y, weights = self._checked(given.X, given.y, given.weights, dtype)
             held = self._as_targets(y, dtype)
@@ -183,7 +183,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         return [X.shape[1], *hidden, self._outputs_of(y)[0]]
 
     def _refuse_other_sizes(self, units: list[int]) -> None:
-        """What goes on with a network goes on with its sizes."""
+        """ValueError where a fit that goes on with a network has other sizes."""
         at_hand = sizes_of(self.coefs_, self.intercepts_)
         for name, got, expected in (
             ("hidden_layer_sizes", units[1:-1], at_hand[1:-1]), ("y", units[-1:], at_hand[-1:])
@@ -205,7 +205,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         return True
 
     def _split(self, X: Any, y: np.ndarray, weights: Any, random: np.random.RandomState) -> tuple:
-        """The rows to train on and those held out: (X, y, weights, held)."""
+        """Return the rows to train on and those held out: (X, y, weights, held)."""
         arrays = [X, y] if weights is None else [X, y, weights]
         X, X_held, y, y_held, *both = train_test_split(
             *arrays, random_state=random, test_size=self.validation_fraction, stratify=self._stratified_by(y)
@@ -228,13 +228,13 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
 
     @staticmethod
     def weights_in(net: Sequential) -> dict[str, Any]:
-        """The attributes that hold a network and show its weights; the arrays are views of its parameters."""
+        """Return the attributes that hold a network and show its weights; the arrays are views of its parameters."""
         dense: list[Any] = [layer for layer in net.layers if layer.tensors]
         coefs, intercepts = [layer.weight.T for layer in dense], [layer.bias for layer in dense]
         return {"network_": net, "coefs_": coefs, "intercepts_": intercepts, "_views": (*coefs, *intercepts)}
 
     def _network_for(self, start: tuple | None, random: np.random.RandomState) -> Sequential:
-        """The network to train: one of the weights to start with, or that at hand, with the settings of today."""
+        """Return the network to train: one of the weights to start with, or that at hand, with the settings of today."""
         seed = int(random.randint(2**63 - 1, dtype=np.int64)) if start else self._network().seed
         coefs, intercepts = start or (self.coefs_, self.intercepts_)
         blueprint = Blueprint.of(self, sizes_of(coefs, intercepts))
@@ -248,7 +248,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         self.__dict__.update(self.weights_in(net), _blueprint=blueprint)
 
     def _network(self) -> Sequential:
-        """The network, with the weights that `coefs_` and `intercepts_` hold: users may have assigned others."""
+        """Return the network, with the weights that `coefs_` and `intercepts_` hold: users may have assigned others."""
         with weights_lock(self):
             shown, views = (*self.coefs_, *self.intercepts_), getattr(self, "_views", ())
             if len(shown) != len(views) or any(a is not b for a, b in zip(shown, views, strict=True)):
@@ -284,7 +284,7 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
     # ------------------------------------------------------------------------------------------------- predictions
 
     def _output(self, X: Any) -> np.ndarray:
-        """The network's output for X."""
+        """Return the network's output for X."""
         if not hasattr(self, "coefs_"):
             check_is_fitted(self)  # to say so; where all is well it takes longer than a small prediction
         net = self._network()

@@ -90,7 +90,7 @@ class Nodes:
         self.onnx, self.scope, self.operator, self.container = onnx, scope, operator, container
 
     def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """The name of what a new node gives."""
+        """Return the name of what a new node gives."""
         output, name = self.scope.get_unique_variable_name(kind), self.scope.get_unique_operator_name(kind)
         self.container.add_node(kind, list(inputs), [output], op_version=OPSET, name=name, **attributes)
         return output
@@ -113,7 +113,7 @@ class Nodes:
         )  # fmt: skip
 
     def network(self, output: str | None) -> str:
-        """What the network gives, which computes in its own dtype."""
+        """Return what the network gives, which computes in its own dtype."""
         net, helper = self.operator.raw_operator.network_, self.onnx.helper
         graph = net.to_onnx(output=output).graph
         x = self.add("Cast", self.operator.inputs[0].full_name, to=helper.np_dtype_to_tensor_dtype(net.dtype))

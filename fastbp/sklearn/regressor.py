@@ -141,7 +141,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X):
-        """The predictions (rows,), or (rows, outputs) of several."""
+        """Return the predictions (rows,), or (rows, outputs) of several."""
         output = self._prediction(self._output(X))
         return output[:, 0] if output.shape[1] == 1 else output
 
@@ -153,7 +153,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
     _y_numeric = True
 
     def _learn_classes(self, y: Any, classes: Any, incremental: bool) -> None:
-        """Numbers have none."""
+        """Learn nothing: numbers have no classes."""
 
     def _as_targets(self, y: Any, dtype: Any) -> np.ndarray:
         y = np.asarray(y, np.float64 if y.dtype.kind != "f" else None)

@@ -25,5 +25,5 @@ def one_at_a_time(method: Callable) -> Callable:
 
 
 def weights_lock(estimator: Any) -> Any:
-    """The lock of the attributes that show the weights, which change together."""
+    """Return the lock of the attributes that show the weights, which change together."""
     return estimator.__dict__.setdefault("_weights_lock", ProcessLock()).here()

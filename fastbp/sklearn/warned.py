@@ -21,7 +21,7 @@ def as_one_column(y: Any) -> np.ndarray:
 
 
 def iterations_of(result: Any, max_iter: int) -> int:
-    """The iterations that L-BFGS made, with a warning where it has not converged."""
+    """Return the iterations that L-BFGS made, with a warning where it has not converged."""
     return _check_optimize_result("lbfgs", result, max_iter)
 
 

@@ -1,4 +1,4 @@
-"""Fits and predictions in the workers of a search: each on one thread, lest they fight for the cores."""
+"""Fits and predictions in the workers of a search: each on one thread, so that they do not fight for the cores."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from fastbp.compiler.live import one_thread
 
 
 def one_thread_in_workers() -> AbstractContextManager:
-    """In a worker of joblib, be it a process or a thread, compiled code runs on one thread meanwhile."""
+    """Let compiled code run on one thread meanwhile in a worker of joblib, a process or a thread."""
     backend, _ = get_active_backend()
     return one_thread() if backend.nesting_level else contextlib.nullcontext()

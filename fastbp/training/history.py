@@ -54,7 +54,7 @@ class History(Declared):
         return [["epoch", *series], *rows]
 
     def series(self) -> dict[str, list[float]]:
-        """What was measured, by name, the metrics under their own; without what was not."""
+        """Return what was measured, by name, the metrics under their own; without what was not."""
         found = {
             "cost": self.cost, "validation_cost": self.validation_cost, **self.metrics,
             "learning_rate": self.learning_rate, "seconds": self.seconds,
@@ -62,11 +62,11 @@ class History(Declared):
         return {name: values for name, values in found.items() if values}
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """A float64 array (epochs,) for everything that was measured, by name."""
+        """Return a float64 array (epochs,) for everything that was measured, by name."""
         return {name: np.array(values, np.float64) for name, values in self.series().items()}
 
     def to_frame(self) -> Any:
-        """A pandas frame with a row for every epoch, counted from 1, and a column for everything that was measured.
+        """Return a pandas frame with a row for every epoch, counted from 1, and a column for everything that was measured.
 
         It needs pandas: `pip install 'fastbp[pandas]'`.
         """

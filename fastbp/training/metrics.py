@@ -88,7 +88,7 @@ class Measures:
 
 
 def accuracy(loss: Loss, activation: Any, y: np.ndarray) -> Metric:
-    """The share of samples that are classified right.
+    """Return the share of samples that are classified right.
 
     Of classes the largest output is that of the label, of the largest number in a row of y. With binary_cross_entropy all
     outputs of a sample are on the right side of 0, y on that of 1/2. With costs of numbers a single output is nearest to its y,
@@ -121,7 +121,7 @@ def accuracy(loss: Loss, activation: Any, y: np.ndarray) -> Metric:
 
 
 def codes_of(y: np.ndarray, activation: Any) -> tuple[int, int] | None:
-    """What y (rows, columns) names two classes by: (0, 1) or (-1, 1); None if it is neither."""
+    """Return what y (rows, columns) names two classes by: (0, 1) or (-1, 1); None if it is neither."""
     for low in (-1, 0) if activation == "tanh" else (0, -1):  # which matters where all are 1
         if ((y == low) | (y == 1)).all():
             return low, 1
@@ -132,8 +132,8 @@ def codes_of(y: np.ndarray, activation: Any) -> tuple[int, int] | None:
 
 
 def mean_absolute_error(loss: Loss, activation: Any, y: np.ndarray) -> Metric:
-    """The mean of |prediction - y|; the prediction is the output, with poisson exp(output), with binary_cross_entropy
-    sigmoid(output)."""
+    """Return the mean of |prediction - y|; the prediction is the output, with poisson exp(output), with
+    binary_cross_entropy sigmoid(output)."""
     if loss.takes_labels:
         raise ValueError(
             f"metrics: got 'mean_absolute_error' with {loss.name}, whose outputs are no predictions of y, expected 'accuracy' "

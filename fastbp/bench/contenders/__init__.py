@@ -41,7 +41,7 @@ LIBRARIES = {
 
 
 def start(name: str, work: Workload) -> Contender:
-    """The contender of that name, ready to train."""
+    """Return the contender of that name, ready to train."""
     module, function = LIBRARIES[name].function.split(".")
     make = getattr(importlib.import_module(f"{__name__}.{module}"), function)
     return make(work, work.parameters(), *work.data())

@@ -9,20 +9,20 @@ from fastbp.parallel.parts import share
 
 @inner
 def operands(args):
-    """(network, its Network, the Operation) of the Call at `args`."""
+    """Return (network, its Network, the Operation) of the Call at `args`."""
     c = fetch(Call, args)
     return c.network, fetch(Network, c.network), fetch(Operation, c.operation)
 
 
 @inner
 def input_of(t, o):
-    """(address, row stride) of an operation's input: the output below, or the minibatch itself."""
+    """Return (address, row stride) of an operation's input: the output below, or the minibatch itself."""
     return (t.x, t.x_stride) if o.input == 0 else (o.input, o.input_stride)
 
 
 @inner
 def updated(t, at, stride, decays):
-    """The Updated of the parameters `at` bytes into the flat vectors, with rows `stride` bytes apart."""
+    """Return the Updated of the parameters `at` bytes into the flat vectors, with rows `stride` bytes apart."""
     m, v = t.m + at if t.m != 0 else 0, t.v + at if t.v != 0 else 0
     decay = t.weight_decay if decays else 0.0
     constants = t.constants if decays else t.constants + CONSTANTS_BYTES

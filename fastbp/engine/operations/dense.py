@@ -35,20 +35,20 @@ class DenseOwn(NamedTuple):
 
 
 def work_bytes(dtype: str, n: int, m: int, batch_size: int) -> int:
-    """Bytes that each part of the operation's products packs into."""
+    """Return the bytes that each part of the operation's products packs into."""
     real, K = getattr(types, dtype), batch_size
     return max(work_bound(real, *sizes) for sizes in ((K, m, n), (m, n, K), (n, m, K), (K, n, m)))
 
 
 @inner
 def weight_strides(o, own, size):
-    """(bytes from the weights of one output to those of the next, the same for inputs)."""
+    """Return (bytes from the weights of one output to those of the next, the same for inputs)."""
     return (size, size * o.outputs) if own.by_input != 0 else (size * o.inputs, size)
 
 
 @inner
 def bias_of(o, own, size):
-    """The address of the biases; 0 without any."""
+    """Return the address of the biases; 0 without any."""
     return o.parameters + size * o.outputs * o.inputs if own.has_bias != 0 else 0
 
 

@@ -31,7 +31,7 @@ def mixed(x):
 
 @inner
 def stream_key(seed, forward_pass, number):
-    """The key of one operation's random numbers in one forward pass."""
+    """Return the key of one operation's random numbers in one forward pass."""
     key = mixed(np.uint64(seed) + GOLDEN)
     key = mixed(key + np.uint64(forward_pass) * GOLDEN)
     return mixed(key + np.uint64(number + 1) * GOLDEN)
@@ -39,7 +39,7 @@ def stream_key(seed, forward_pass, number):
 
 @inner
 def uniform(key, element):
-    """A number in [0, 1) with 53 random bits."""
+    """Return a number in [0, 1) with 53 random bits."""
     return np.float64(mixed(key + np.uint64(element + 1) * GOLDEN) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
@@ -51,7 +51,7 @@ class DropoutOwn(NamedTuple):
 
 @inner
 def rate_now(t, o):
-    """The rate in training, 0 otherwise."""
+    """Return the rate in training, 0 otherwise."""
     return read(fetch(DropoutOwn, o.own).rate, np.float64) if t.trains != 0 else 0.0
 
 

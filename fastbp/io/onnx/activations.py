@@ -19,7 +19,7 @@ from fastbp.kernels.elementary import SQRT_2PI, TAIL_A, TAIL_B
 
 
 def activate(z: Value, name: Any) -> Value:
-    """The activation of that name."""
+    """Return the activation of that name."""
     if name in SINGLE_PRECISION and z.graph.dtype == np.float32:
         return SINGLE_PRECISION[name](z)
     return FORMULAS[name](z)
@@ -66,7 +66,7 @@ def gelu(z: Value) -> Value:
 
 
 def polynomial(t: Value, coefficients: Sequence[float]) -> Value:
-    """By Horner's rule, from the coefficient of the constant on."""
+    """Return the polynomial by Horner's rule, from the coefficient of the constant on."""
     *rest, highest = coefficients
     total = highest * t + rest.pop()
     for coefficient in reversed(rest):

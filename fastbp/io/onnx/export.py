@@ -39,7 +39,7 @@ NODES: dict[type, Callable[..., Value]] = {Dense: gemm, Dropout: nothing, Scale:
 
 
 def model_of(net: Network, output: str | None) -> Any:
-    """The ModelProto of a network without dropout; parameters have the names of the state_dict."""
+    """Return the ModelProto of a network without dropout; parameters have the names of the state_dict."""
     if output is not None and output not in OUTPUTS:
         raise ValueError(f"output: got {output!r}, expected None or one of {', '.join(OUTPUTS)}")
     check_named("to_onnx", net.layers)

@@ -15,7 +15,7 @@ IR_VERSION = 8  # the first that has this opset, so that old runtimes read the f
 
 
 def require_onnx() -> ModuleType:
-    """onnx; ImportError with the line that installs it."""
+    """Import onnx; ImportError with the line that installs it."""
     return require("onnx", "to_onnx needs onnx", "onnx")
 
 
@@ -30,13 +30,13 @@ class Graph:
         self.x = Value(self, "x")
 
     def tensor(self, name: str, array: Any) -> Value:
-        """Constant numbers, under a name of their own."""
+        """Add constant numbers under a name of their own."""
         array = np.ascontiguousarray(array, self.dtype)
         self.tensors[name] = self.onnx.numpy_helper.from_array(array, name)
         return Value(self, name)
 
     def model(self, outputs: int) -> Any:
-        """The checked ModelProto; its `output` (batch, outputs) is what the last node gives."""
+        """Return the checked ModelProto; its `output` (batch, outputs) is what the last node gives."""
         helper = self.onnx.helper
         kind = helper.np_dtype_to_tensor_dtype(self.dtype)
         self.nodes[-1].output[0] = "output"
@@ -80,7 +80,7 @@ class Value:
 
 
 def node(operator: str, first: Value, *others: Value | float, **attributes: Any) -> Value:
-    """The result of a new node; numbers become constants of the graph's dtype, each written once."""
+    """Return the result of a new node; numbers become constants of the graph's dtype, each written once."""
     graph = first.graph
     inputs = [first, *(other if isinstance(other, Value) else graph.tensor(repr(other), other) for other in others)]
     name = f"{operator}.{len(graph.nodes)}"
