@@ -13,7 +13,6 @@ from fastbp.activations import Activation
 from fastbp.compiler.jit import compile_for_callers
 from fastbp.engine.cost_gradient import gradient_slice
 from fastbp.engine.memory import Training
-from fastbp.engine.operations.dropout import dropout_backward, dropout_forward
 from fastbp.engine.sparse_rows import predict_sparse, sparse_forward
 from fastbp.engine.step_paths import sharing
 from fastbp.gemm import peak
@@ -21,7 +20,7 @@ from fastbp.gemm.path import tell
 from fastbp.kernels.activation_passes import backward_pass, forward_pass
 from fastbp.kernels.loss_formulas import COSTS, cost
 from fastbp.kernels.update_rules import rule_constants, update, update_pass
-from fastbp.layers.dense import Dense
+from fastbp.layers import Dense, Dropout, Scale
 from fastbp.optimizers import Adam
 from fastbp.sequential import Sequential
 from fastbp.training.many import fit_many
@@ -45,8 +44,9 @@ def compile_operations(dtype: str) -> None:
     """Compile what methods of networks need."""
     for family in (cost, forward_pass, backward_pass, update, update_pass, rule_constants):
         family.of(dtype).resolve()
-    for code in (dropout_forward, dropout_backward, gradient_slice, sparse_forward, predict_sparse):
+    for code in (gradient_slice, sparse_forward, predict_sparse):
         code.of(dtype).resolve()
+    Sequential(Dense(2, 2), Scale(), Dropout(0.5), dtype=dtype).workspaces.make(1, stores=True)  # the code of every layer
     net, x, y = small_problem(dtype)
     net.fit(x, y, optimizer=Adam(clip_norm=1.0), epochs=1, validation_data=(x, y), metrics=("accuracy",))
     fit_many([net], x, y)
