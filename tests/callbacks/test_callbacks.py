@@ -22,9 +22,15 @@ def empty_history():
     return SimpleNamespace(cost=[], validation_cost=[], metrics={}, learning_rate=[], seconds=[])
 
 
+def stand_in(size):
+    """What callbacks see of a network."""
+    values = np.zeros(size)
+    return SimpleNamespace(parameters=values, state=SimpleNamespace(values=values))
+
+
 def run(callbacks, costs, *, validation=None, net=None):
     """What a fit does around its epochs; the parameters are the number of the epoch. Returns net and history."""
-    net = net or SimpleNamespace(parameters=np.zeros(3))
+    net = net or stand_in(3)
     history = empty_history()
     for callback in callbacks:
         callback.on_fit_begin(net, history)
@@ -140,7 +146,7 @@ class TestEarlyStopping:
         through, before, after = (EarlyStopping(patience) for _ in range(3))
         through.on_fit_begin(None, None)
         before.on_fit_begin(None, None)
-        net, history = SimpleNamespace(parameters=np.zeros(2)), empty_history()
+        net, history = stand_in(2), empty_history()
         for epoch, cost in enumerate(costs):
             net.parameters[:] = epoch
             history.cost.append(cost)
