@@ -17,6 +17,7 @@ from fastbp.io import state_dict as state_dicts
 from fastbp.io import torch as torch_modules
 from fastbp.io.onnx import export
 from fastbp.io.pieces import assemble
+from fastbp.layers.base import Layer
 from fastbp.network.network import Network
 from fastbp.network.samples import Evaluation, Samples
 from fastbp.training.history import History
@@ -180,3 +181,6 @@ class Sequential(Network):
         if path is not None:
             files.write_whole(path, model.SerializeToString(deterministic=True))
         return model
+
+
+Layer.network_class = Sequential  # a layer alone belongs to a network with all methods

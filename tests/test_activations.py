@@ -159,7 +159,8 @@ def test_the_same_functions_registered_again_are_the_same_activation_cost_and_op
         delta_x[:] = delta
 
     first, again = (fb.Custom(width, width, forward, backward) for width in (3, 4))
-    assert first.codes("float32") == again.codes("float32")
+    addresses = [layer.operation("float32")[:2] for layer in (first, again)]  # of the codes of forward and backward
+    assert addresses[0] == addresses[1]
 
 
 def test_a_custom_activation_shows_its_name():

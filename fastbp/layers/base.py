@@ -25,6 +25,7 @@ class Layer(Declared, NetworkLayer):
     SETTINGS: ClassVar[dict[str, tuple[type, ...]] | None] = (
         None  # arguments that a file has, with their types; None: code
     )
+    network_class: ClassVar[type[Network]] = Network  # of a layer alone; Sequential puts itself here
     _place = Place(0, 0, 0, 0)  # until it joins a network
 
     def __init__(self, dtype: Any = "float32", seed: int | None = 0):
@@ -70,7 +71,7 @@ class Layer(Declared, NetworkLayer):
         """Return the network that the layer belongs to; a network of this layer alone, made now, if there is none yet."""
         if self._network is None:
             dtype, seed = self._alone
-            return Network(self, dtype=dtype, seed=seed)
+            return self.network_class(self, dtype=dtype, seed=seed)
         return self._network
 
     def forward(self, x: Any) -> np.ndarray:

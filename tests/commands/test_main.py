@@ -606,7 +606,7 @@ def test_compile(monkeypatch):
     warm = ModuleType("fastbp.commands.warm_up")
     warm.compile_all = lambda dtypes, report: calls.append(dtypes)
     monkeypatch.setitem(sys.modules, "fastbp.commands.warm_up", warm)
-    monkeypatch.setattr(fastbp, "warm", warm, raising=False)
+    monkeypatch.setattr("fastbp.commands.warm_up", warm, raising=False)
     assert main(["compile"]) == 0
     assert main(["compile", "--dtypes", "float64"]) == 0
     assert calls == [("float32", "float64"), ("float64",)]

@@ -331,7 +331,7 @@ ALLOCATIONS = """
     from numba.core.runtime import rtsys
     from fastbp import engine
     from fastbp.engine.train import train_slice
-    from fastbp.network.lowering import SliceBlock
+    from fastbp.network.blocks import SliceBlock
 
     @njit
     def loop(training, x, y, steps):
