@@ -5,7 +5,7 @@ import numpy as np
 from fastbp.compiler.arrays import Array, transposed
 from fastbp.compiler.code import code_per_dtype
 from fastbp.compiler.jit import inner
-from fastbp.compiler.llvm import address_of, call, fetch, on_stack, put, stack_room
+from fastbp.compiler.llvm import address_of, call, fetch, get, on_stack, put, stack_room
 from fastbp.compiler.strided import on_rows
 from fastbp.gemm.column import column_product
 from fastbp.gemm.driver import Product, product, work_bytes
@@ -47,11 +47,12 @@ def product_of(a, b, c, size, accumulate, finish, finish_args):
 
 
 def product_runner(real):
-    """run_product(p, region): compute the Product p; it allocates what it packs into, if anything."""
+    """run_product(args, region): compute the Product at `args`; it allocates what it packs into, if anything."""
 
     @inner
-    def run_product(p, region):
-        args, parts = on_stack(p), parts_for(2.0 * p.m * p.n * p.k, region)
+    def run_product(args, region):
+        p = fetch(Product, args)
+        parts = parts_for(2.0 * p.m * p.n * p.k, region)
         pitch = call(work_bytes(real), (args, parts))
         put(args, Product, "work_pitch", pitch)
         if pitch * parts <= STACK_BYTES:  # small products allocate nothing
@@ -76,7 +77,8 @@ def column_runner(real):
     @inner
     def run_column(a, b, c, accumulate, region):
         if a.row_stride == size:
-            run_product(product_of(transposed(b), transposed(a), transposed(c), size, accumulate, 0, 0), region)
+            row = product_of(transposed(b), transposed(a), transposed(c), size, accumulate, 0, 0)
+            run_product(on_stack(row), region)
         else:
             args = on_stack(product_of(a, b, c, size, accumulate, 0, 0))
             run(region, column_product(real), args, parts_for(COLUMN_FLOPS * a.rows * a.columns, region))
@@ -92,34 +94,35 @@ def multiply(real):
     run_product, run_column = product_runner(real), column_runner(real)
 
     @inner
-    def multiply_rows(rows, a, by_columns, accumulate, finish, finish_args, region):
-        b, c = transposed(rows[0]) if by_columns else rows[0], rows[1]
+    def multiply_rows(rows, left, by_columns, accumulate, finish, finish_args, region):
+        a, b, c = fetch(Array, left), transposed(rows[0]) if by_columns else rows[0], rows[1]
         if b.columns == 1 and a.rows > 1 and c.row_stride == size and (a.row_stride == size or a.column_stride == size):
             run_column(a, b, c, accumulate, region)
             if finish != 0:
                 call(finish, (finish_args, c.address, size, 0, 0, a.rows, 1))
         else:
-            run_product(product_of(a, b, c, size, accumulate, finish, finish_args), region)
+            run_product(on_stack(product_of(a, b, c, size, accumulate, finish, finish_args)), region)
 
     run_on_rows = on_rows(real, multiply_rows, inputs=2, outputs=1)
 
     @inner
     def multiply_any(a, b, c, accumulate, finish, finish_args, region):
-        by_columns = b.rows <= 1 or (b.row_stride == size and b.column_stride != size)
-        run_on_rows((transposed(b) if by_columns else b, c), a, by_columns, accumulate, finish, finish_args, region)
+        right = fetch(Array, b)
+        by_columns = right.rows <= 1 or (right.row_stride == size and right.column_stride != size)
+        matrices = (transposed(right) if by_columns else right, fetch(Array, c))
+        run_on_rows(matrices, a, by_columns, accumulate, finish, finish_args, region)
 
     def multiply(a, b, c, accumulate, finish, finish_args, region):
-        left, right, out = fetch(Array, a), fetch(Array, b), fetch(Array, c)
-        m, n, k = left.rows, right.columns, left.columns
+        m, n, k = get(a, Array, "rows"), get(b, Array, "columns"), get(a, Array, "columns")
         flops = (2.0 if n > 1 else COLUMN_FLOPS) * m * n * k
         if m == 0 or n == 0:
             return 0
         if not opens_region(flops, region):
-            multiply_any(left, right, out, accumulate, finish, finish_args, region)
+            multiply_any(a, b, c, accumulate, finish, finish_args, region)
             return 0
         account, began = call(account_of(), (product(real), m, n, k, int(flops))), nanoseconds()
         shared = shares(account, began)
-        multiply_any(left, right, out, accumulate, finish, finish_args, region if shared else 0)
+        multiply_any(a, b, c, accumulate, finish, finish_args, region if shared else 0)
         call(note(), (account, shared, began, nanoseconds(), int(flops)))
         return 0
 
