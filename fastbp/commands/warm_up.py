@@ -46,7 +46,8 @@ def compile_operations(dtype: str) -> None:
         family.of(dtype).resolve()
     for code in (gradient_slice, sparse_forward, predict_sparse):
         code.of(dtype).resolve()
-    Sequential(Dense(2, 2), Scale(), Dropout(0.5), dtype=dtype).workspaces.make(1, stores=True)  # the code of every layer
+    every_layer = Sequential(Dense(2, 2), Scale(), Dropout(0.5), dtype=dtype)
+    every_layer.workspaces.make(1, stores=True)
     net, x, y = small_problem(dtype)
     net.fit(x, y, optimizer=Adam(clip_norm=1.0), epochs=1, validation_data=(x, y), metrics=("accuracy",))
     fit_many([net], x, y)
