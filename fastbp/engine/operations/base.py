@@ -1,20 +1,20 @@
 """What the operations have in common: their records, where their input lies, and the update of their parameters."""
 
-from fastbp.compiler.jit import inner
+from fastbp.compiler.jit import inlined, inner
 from fastbp.compiler.llvm import call, fetch, on_stack
 from fastbp.engine.table import Call, Network, Operation
 from fastbp.kernels.update_rules import CONSTANTS_BYTES, Updated
 from fastbp.parallel.parts import share
 
 
-@inner
+@inlined
 def operands(args):
     """Return (network, its Network, the Operation) of the Call at `args`."""
     c = fetch(Call, args)
     return c.network, fetch(Network, c.network), fetch(Operation, c.operation)
 
 
-@inner
+@inlined
 def input_of(t, o):
     """Return (address, row stride) of an operation's input: the output below, or the minibatch itself."""
     return (t.x, t.x_stride) if o.input == 0 else (o.input, o.input_stride)

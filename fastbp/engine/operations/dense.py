@@ -17,7 +17,7 @@ from typing import NamedTuple
 from numba import types
 
 from fastbp.compiler.code import code_per_dtype
-from fastbp.compiler.jit import inner
+from fastbp.compiler.jit import inlined
 from fastbp.compiler.llvm import call, fetch, on_stack
 from fastbp.engine.operations.base import input_of, operands, update_vector, updated
 from fastbp.engine.table import AT_RAISED
@@ -40,13 +40,13 @@ def work_bytes(dtype: str, n: int, m: int, batch_size: int) -> int:
     return max(work_bound(real, *sizes) for sizes in ((K, m, n), (m, n, K), (n, m, K), (K, n, m)))
 
 
-@inner
+@inlined
 def weight_strides(o, own, size):
     """Return (bytes from the weights of one output to those of the next, the same for inputs)."""
     return (size, size * o.outputs) if own.by_input != 0 else (size * o.inputs, size)
 
 
-@inner
+@inlined
 def bias_of(o, own, size):
     """Return the address of the biases; 0 without any."""
     return o.parameters + size * o.outputs * o.inputs if own.has_bias != 0 else 0
