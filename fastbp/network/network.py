@@ -66,13 +66,11 @@ class Network(Declared):
     def _join(self, state: State | None) -> None:
         """Become the network of the layers, with a new state unless there is one, and all that is not copied."""
         sizes = joined(self, self.layers)
-        vars(self).update(
-            state=State(*sizes, self.dtype) if state is None else state,
-            sharing=Sharing(tuple(layer.flops for layer in self.layers)),
-            turn=Turn("network"),
-            _rows=0,  # of the last forward pass by hand
-        )
-        vars(self).update(workspaces=Workspaces(self.layers, self.state, self.seed, self.dtype))
+        self.state = State(*sizes, self.dtype) if state is None else state
+        self.workspaces = Workspaces(self.layers, self.state, self.seed, self.dtype)
+        self.sharing = Sharing(tuple(layer.flops for layer in self.layers))
+        self.turn = Turn("network")
+        self._rows = 0  # of the last forward pass by hand
         self._small: dict[np.dtype, SmallPredict] = {}  # by the dtype of x
 
     def __getstate__(self) -> dict[str, Any]:
