@@ -9,19 +9,22 @@ PRELUDE = """
     import numpy as np
     from numba import njit
     import fastbp as fb
-    from fastbp import _jit, engine, kernels, trial, warm
+    from fastbp import engine, kernels
+    from fastbp.commands import warm_up
+    from fastbp.compiler.cache import PackageCache
+    from fastbp.inspect import probe
 
     said, missed = [], []
     warm_up.compile_all(("float32",), report=said.append)
-    load = _jit.PackageCache.load_overload
-    _jit.PackageCache.load_overload = lambda self, sig, context: (missed.append((self._name, sig)), load(self, sig, context))[1]
+    load = PackageCache.load_overload
+    PackageCache.load_overload = lambda self, sig, context: (missed.append((self._name, sig)), load(self, sig, context))[1]
 
     F = np.float32
     x, labels = np.random.default_rng(0).random((12, 3)).astype(F), np.arange(12) % 4
     z, targets = np.full((12, 4), 0.25, F), np.full((12, 4), 0.25, F)
 
     def network(activation="relu", last="identity"):
-        return fb.Sequential(fb.Dense(3, 5, activation), fb.Dropout(0.1), fb.Dense(5, 4, last))
+        return fb.Sequential(fb.Dense(3, 5, activation), fb.Dropout(0.1), fb.Scale(), fb.Dense(5, 4, last))
 """
 USES = {
     "every optimizer, clipped or not": """
@@ -54,7 +57,7 @@ USES = {
     large = fb.Sequential(fb.Dense(3, 512), fb.Dense(512, 512), fb.Dense(512, 4))
     large.fit(np.tile(x, (50, 1)), np.tile(labels, 50), batch_size=128)
     large.predict(np.tile(x, (50, 1)))
-    trial.SECONDS = 0.0
+    probe.SECONDS = 0.0
     net.explain(8)
     """,
     "kernels, with arrays of any strides": """
